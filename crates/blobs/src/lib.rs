@@ -1,0 +1,1 @@
+//! Bytes by key: storage backends and the growing spool.
