@@ -1,1 +1,38 @@
 //! What the registry knows: organizations, repositories, manifests, tags, blobs and who holds them.
+//!
+//! One concept carries quota, expiry and collection: a manifest is *held* while a tag row or a pin
+//! points at it, or an index that names it, or the manifest it names as its subject, is held in the
+//! same repository. What is held is counted, in the same transaction that makes it held.
+//!
+//! There is no clock here: callers say what time it is, in milliseconds since the epoch, and
+//! [`NEVER`] is the end of what never ends. There are no bytes of blobs here either, only the keys
+//! under which a store keeps them.
+
+mod accounting;
+mod admission;
+mod error;
+mod fill;
+mod listing;
+mod metadata;
+mod organization;
+mod renewal;
+mod state;
+mod wanted;
+
+pub use accounting::{Discrepancy, Usage};
+pub use admission::{Admission, AdmitError, Admitted, Content, Hold};
+pub use error::MetadataError;
+pub use fill::{FillCommit, FillIntent};
+pub use listing::TagPage;
+pub use metadata::Metadata;
+pub use organization::{KnownOrganization, OrganizationId, OrganizationIdentity};
+pub use renewal::{RESOLVED_FOR_MS, Renewal};
+pub use state::{BlobState, ManifestId, RepositoryId, StoredBlob, StoredManifest, TagState, View};
+pub use wanted::Wanted;
+
+/// The end time of what never ends, in milliseconds since the epoch (E1: a TTL of 0).
+pub const NEVER: i64 = i64::MAX;
+
+/// How many indexes may lie one inside the other on the way from a manifest to the tag that holds
+/// it, for renewals (M9) and for what a stranger may see (B1).
+pub const INDEX_DEPTH: i64 = 4;
