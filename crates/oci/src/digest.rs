@@ -168,3 +168,6 @@ impl Hasher {
         Digest(text.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

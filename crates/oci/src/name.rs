@@ -151,3 +151,6 @@ fn is_component(text: &str) -> bool {
         rest = &rest[separator..];
     }
 }
+
+#[cfg(test)]
+mod tests;

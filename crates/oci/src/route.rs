@@ -99,7 +99,14 @@ impl Route {
 }
 
 fn named(components: &[&str]) -> Result<FullName, RouteError> {
-    FullName::parse(&components.join("/")).map_err(|error| RouteError::Name(error.to_string()))
+    let name = components.join("/");
+    if components.iter().any(|component| component.contains('/')) {
+        return Err(RouteError::Name(format!(
+            "name {} has an escaped slash",
+            quoted(&name)
+        )));
+    }
+    FullName::parse(&name).map_err(|error| RouteError::Name(error.to_string()))
 }
 
 fn digest_of(text: &str) -> Result<Digest, RouteError> {
@@ -109,13 +116,10 @@ fn digest_of(text: &str) -> Result<Digest, RouteError> {
 /// The error of a path that has the words of a route and too many segments behind them: a reference
 /// with a slash in it.
 fn misplaced(segments: &[&str]) -> RouteError {
-    let keyword = |segment: &&str| matches!(*segment, "manifests" | "blobs" | "referrers");
-    let Some(at) = segments.iter().position(keyword).filter(|at| *at > 0) else {
+    let keyword = |at: &usize| matches!(segments[*at], "manifests" | "blobs" | "referrers");
+    let Some(at) = (1..segments.len().saturating_sub(1)).find(keyword) else {
         return RouteError::NotFound;
     };
-    if at + 1 == segments.len() {
-        return RouteError::NotFound;
-    }
     let reference = segments[at + 1..].join("/");
     if segments[at] == "manifests" {
         RouteError::Tag(format!(
@@ -155,3 +159,6 @@ fn hex_byte(digits: &[u8]) -> Option<u8> {
     let [high, low] = digits else { return None };
     u8::try_from(value(high)? * 16 + value(low)?).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::document::{Document, Entry, Version};
+use super::document::{Document, Entry, Object, Version};
 use super::{Descriptor, Kind, MAX_BLOB_BYTES, MAX_MANIFEST_BYTES, Manifest, ManifestError};
 use crate::Digest;
 use crate::media_type::{
@@ -16,7 +16,7 @@ pub(super) fn parse(body: &[u8], content_type: Option<&str>) -> Result<Manifest,
     if is_schema1(body, content_type) {
         return Err(ManifestError::Schema1);
     }
-    let document: Document = serde_json::from_slice(body).map_err(|source| {
+    let Object(document): Object<Document> = serde_json::from_slice(body).map_err(|source| {
         if source.is_data() {
             ManifestError::Field { source }
         } else {
@@ -29,16 +29,16 @@ pub(super) fn parse(body: &[u8], content_type: Option<&str>) -> Result<Manifest,
 }
 
 pub(super) fn is_schema1(body: &[u8], content_type: Option<&str>) -> bool {
-    let version: Option<Version> = serde_json::from_slice(body).ok();
-    let own = version
-        .as_ref()
-        .and_then(|version| version.media_type.as_ref()?.as_str());
+    let version = serde_json::from_slice(body)
+        .ok()
+        .map(|Object::<Version>(version)| version);
     let number = version
         .as_ref()
         .and_then(|version| version.schema_version.as_ref());
-    if number.is_some_and(|number| number.as_f64() == Some(1.0)) {
+    if number.and_then(serde_json::Number::as_u64) == Some(1) {
         return true;
     }
+    let own = version.as_ref().and_then(|version| version.media_type.as_deref());
     let known = |media_type: &&str| media_type::is_manifest(media_type) || media_type::is_schema1(media_type);
     own.filter(known)
         .or(content_type.map(media_type::without_parameters))
@@ -60,7 +60,7 @@ fn type_of(document: &Document, content_type: Option<&str>) -> Result<String, Ma
     let by_shape = if document.manifests.is_some() {
         OCI_INDEX
     } else if let Some(config) = &document.config {
-        if config.media_type.as_deref() == Some(DOCKER_CONFIG) {
+        if config.0.media_type.as_deref() == Some(DOCKER_CONFIG) {
             DOCKER_MANIFEST
         } else {
             OCI_MANIFEST
@@ -83,7 +83,7 @@ fn check_shape(document: &Document, media_type: &str) -> Result<(), ManifestErro
     {
         return wrong(format!("its schemaVersion is {version}"));
     }
-    let filled = |list: &Option<Vec<Entry>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let filled = |list: &Option<Vec<Object<Entry>>>| list.as_ref().is_some_and(|list| !list.is_empty());
     if document.fs_layers.is_some() {
         return wrong("it has the field fsLayers of schema 1".to_owned());
     }
@@ -152,12 +152,8 @@ fn build(document: Document, media_type: String) -> Result<Manifest, ManifestErr
         .filter(|artifact_type| !artifact_type.is_empty())
         .or_else(|| config.as_ref().map(|config| config.media_type.clone()))
         .filter(|artifact_type| !artifact_type.is_empty());
-    let text = |(key, value): (String, serde_json::Value)| Some((key, value.as_str()?.to_owned()));
-    let annotations = annotations
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(text)
-        .collect();
+    let text = |(key, value): (String, Option<String>)| (key, value.unwrap_or_default());
+    let annotations = annotations.unwrap_or_default().into_iter().map(text).collect();
     Ok(Manifest {
         kind,
         media_type,
@@ -185,7 +181,7 @@ struct Reader {
 impl Reader {
     fn read_all(
         &mut self,
-        entries: Option<Vec<Entry>>,
+        entries: Option<Vec<Object<Entry>>>,
         field: &str,
     ) -> Result<Vec<Descriptor>, ManifestError> {
         let entries = entries.unwrap_or_default().into_iter().enumerate();
@@ -194,7 +190,7 @@ impl Reader {
             .collect()
     }
 
-    fn read(&mut self, entry: Entry, place: String) -> Result<Descriptor, ManifestError> {
+    fn read(&mut self, Object(entry): Object<Entry>, place: String) -> Result<Descriptor, ManifestError> {
         let digest = match Digest::parse(&entry.digest) {
             Ok(digest) => digest,
             Err(source) => return Err(ManifestError::DescriptorDigest { place, source }),
