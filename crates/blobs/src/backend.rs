@@ -1,0 +1,124 @@
+//! What a storage backend promises.
+
+use std::{path::PathBuf, sync::Arc};
+
+use futures::future::BoxFuture;
+use thiserror::Error;
+
+use crate::{OpenFile, StorageFault, StorageKey};
+
+/// Keeps complete, verified blobs under keys.
+///
+/// Every method may be repeated after a crash or an error. A key is committed at most once and never changes
+/// its bytes afterwards (G3). Readers that already opened a blob go on after it was deleted. The suite in
+/// `tests/blobs/contract.rs` says the same in code, and every backend has to pass it.
+pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
+    /// Moves a complete spool file to `key`, durably: after `Ok` it survives a power cut. After an error the key
+    /// may or may not hold bytes and has to be deleted; the spool's descriptor stays readable either way.
+    fn commit<'a>(&'a self, spooled: Spooled, key: &'a StorageKey) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Opens the blob at `key`, which has to be of `size` bytes (B8).
+    fn open<'a>(&'a self, key: &'a StorageKey, size: u64) -> BoxFuture<'a, Result<Arc<OpenFile>, OpenError>>;
+
+    /// Deletes the bytes at `keys`. A key without bytes counts as deleted. Tries them all, whatever fails.
+    fn delete<'a>(&'a self, keys: &'a [StorageKey]) -> BoxFuture<'a, Result<(), DeleteError>>;
+
+    /// The first `limit` stored blobs whose key sorts after `after`, in the order of their keys.
+    fn list<'a>(
+        &'a self,
+        after: Option<&'a StorageKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Listed>, StoreError>>;
+}
+
+/// A spool file that is complete and verified, on its way into storage.
+#[derive(Clone, Debug)]
+pub struct Spooled {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The open file, which outlives its path.
+    pub file: Arc<OpenFile>,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// A blob found in storage.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// Where it lies.
+    pub key: StorageKey,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// Why storage could not be set up, or a blob not be stored.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Another process has this directory.
+    #[error("lock {}: another process uses this storage", path.display())]
+    Locked {
+        /// The storage directory.
+        path: PathBuf,
+    },
+    /// Spool and storage lie on different file systems, so a blob could not be moved from one to the other.
+    #[error("open storage: {} and {} are on different file systems", spool.display(), blobs.display())]
+    Devices {
+        /// The spool directory.
+        spool: PathBuf,
+        /// The directory of stored blobs.
+        blobs: PathBuf,
+    },
+    /// Only verified bytes are stored.
+    #[error("commit blob to {key}: its bytes were not verified")]
+    NotVerified {
+        /// Where they were to go.
+        key: StorageKey,
+    },
+    /// The key was made for another digest.
+    #[error("commit blob to {key}: the key belongs to another digest")]
+    ForeignKey {
+        /// Where the bytes were to go.
+        key: StorageKey,
+    },
+    /// The key was used before.
+    #[error("commit blob to {key}: the key was used before")]
+    KeyTaken {
+        /// Where the bytes were to go.
+        key: StorageKey,
+    },
+    /// Storage refused.
+    #[error("use storage")]
+    Storage(#[source] StorageFault),
+}
+
+/// Why a stored blob could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// There are no bytes under this key though storage itself is there: the file was lost (B8).
+    #[error("open blob {key}: it is missing")]
+    Missing {
+        /// The key without bytes.
+        key: StorageKey,
+    },
+    /// What lies there has another length: the file is damaged (B8).
+    #[error("open blob {key}: {found} bytes instead of {expected}")]
+    WrongLength {
+        /// The damaged key.
+        key: StorageKey,
+        /// The length it ought to have, in bytes.
+        expected: u64,
+        /// The length it has, in bytes.
+        found: u64,
+    },
+    /// Storage cannot be read at the moment, which says nothing about the blob (O2).
+    #[error("open stored blob")]
+    Io(#[source] StorageFault),
+}
+
+/// Some keys could not be deleted. Those not named here are gone.
+#[derive(Debug, Error)]
+#[error("delete stored blobs: {} failed", failed.len())]
+pub struct DeleteError {
+    /// The keys that may still hold bytes, with the reason.
+    pub failed: Vec<(StorageKey, StorageFault)>,
+}

@@ -1,0 +1,84 @@
+//! Blobs as files below a directory.
+
+mod place;
+
+use std::{path::Path, sync::Arc};
+
+use futures::{FutureExt, future::BoxFuture};
+use tokio::task::spawn_blocking;
+
+use self::place::Place;
+use crate::{
+    Backend, DeleteError, Listed, OpenError, OpenFile, Spooled, StorageFault, StorageKey, StoreError,
+};
+
+/// A directory of blobs. Every access runs on the blocking pool.
+#[derive(Debug)]
+pub(crate) struct Filesystem {
+    place: Arc<Place>,
+}
+
+impl Filesystem {
+    /// Takes possession of `root` and empties `spool`.
+    pub(crate) fn open(root: &Path, spool: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            place: Arc::new(Place::open(root, spool)?),
+        })
+    }
+
+    /// Runs `work` on the blocking pool; `lost` makes an error of it if the pool is being shut down.
+    fn run<T, E>(
+        &self,
+        work: impl FnOnce(&Place) -> Result<T, E> + Send + 'static,
+        lost: impl FnOnce(StorageFault) -> E + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let place = Arc::clone(&self.place);
+        async move {
+            let root = place.root().to_owned();
+            let done = spawn_blocking(move || work(&place)).await;
+            done.unwrap_or_else(|error| Err(lost(StorageFault::new("use", &root, error.into()))))
+        }
+        .boxed()
+    }
+}
+
+impl Backend for Filesystem {
+    fn commit<'a>(&'a self, spooled: Spooled, key: &'a StorageKey) -> BoxFuture<'a, Result<(), StoreError>> {
+        let key = key.clone();
+        self.run(move |place| place.commit(&spooled, &key), StoreError::Storage)
+    }
+
+    fn open<'a>(&'a self, key: &'a StorageKey, size: u64) -> BoxFuture<'a, Result<Arc<OpenFile>, OpenError>> {
+        let key = key.clone();
+        self.run(
+            move |place| place.open_blob(&key, size).map(Arc::new),
+            OpenError::Io,
+        )
+    }
+
+    fn delete<'a>(&'a self, keys: &'a [StorageKey]) -> BoxFuture<'a, Result<(), DeleteError>> {
+        let (keys, all) = (keys.to_vec(), keys.to_vec());
+        self.run(
+            move |place| place.delete(keys),
+            |fault| DeleteError {
+                failed: all.into_iter().map(|key| (key, fault.clone())).collect(),
+            },
+        )
+    }
+
+    fn list<'a>(
+        &'a self,
+        after: Option<&'a StorageKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Listed>, StoreError>> {
+        let after = after.cloned();
+        self.run(
+            move |place| place.list(after.as_ref(), limit).map_err(StoreError::Storage),
+            StoreError::Storage,
+        )
+    }
+}

@@ -1,0 +1,140 @@
+//! What the registry holds: a backend, a spool directory and the files that are open.
+
+use std::{
+    fs::OpenOptions,
+    ops::Range,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use quayside_oci::Digest;
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use crate::{
+    Backend, DeleteError, Frames, Ingest, IngestError, Listed, OpenError, OpenFile, Spool, StorageFault,
+    StorageKey, StoreError,
+    files::Files,
+    filesystem::Filesystem,
+    frames::Buffers,
+    room::{Reservation, Room},
+};
+
+/// Stored blobs, and blobs on their way in. Cheap to clone.
+///
+/// A store on a directory has it for itself: the spool is emptied when it is opened, and a second one cannot be
+/// opened before the last clone of the first and the last ingest of it are gone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    backend: Arc<dyn Backend>,
+    spool: PathBuf,
+    room: Arc<Room>,
+    files: Arc<Files>,
+    buffers: Arc<Buffers>,
+}
+
+/// A stored blob that is open: its bytes can be read to the end even if it is deleted meanwhile. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    file: Arc<OpenFile>,
+    size: u64,
+    buffers: Arc<Buffers>,
+}
+
+impl Store {
+    /// Opens, or creates, the store in the directory `root`: blobs below `sha256` and `sha512`, the spool in
+    /// `spool`, which is emptied. Ingests stop when the file system has fewer than `min_free_bytes` free (O2).
+    pub fn open_filesystem(root: &Path, min_free_bytes: u64) -> Result<Self, StoreError> {
+        let spool = root.join("spool");
+        let backend = Filesystem::open(root, &spool)?;
+        Ok(Self {
+            backend: Arc::new(backend),
+            room: Arc::new(Room::new(&spool, min_free_bytes)),
+            spool,
+            files: Arc::default(),
+            buffers: Arc::default(),
+        })
+    }
+
+    /// A name that no other ingest has: 32 hexadecimal digits.
+    pub fn new_token() -> String {
+        Uuid::new_v4().simple().to_string()
+    }
+
+    /// Begins to receive the blob `digest` of `size` bytes. Refuses what would not fit above the free bytes that
+    /// have to stay, beside all that runs already (O2).
+    pub async fn ingest(&self, digest: &Digest, size: u64) -> Result<Ingest, IngestError> {
+        let token = Self::new_token();
+        let path = self.spool.join(&token);
+        let (room, at) = (Arc::clone(&self.room), path.clone());
+        let created = spawn_blocking(move || create(&room, &at, size)).await;
+        let created = created.unwrap_or_else(|error| Err(StorageFault::new("create", &path, error.into())));
+        let (file, reservation) = created.map_err(IngestError::Storage)?;
+        let spool = Arc::new(Spool::new(Arc::new(file), size, Arc::clone(&self.buffers)));
+        Ok(Ingest::start(
+            (token, path),
+            digest,
+            spool,
+            reservation,
+            Arc::clone(&self.backend),
+        ))
+    }
+
+    /// Opens the blob at `key`, which has to be of `size` bytes (B8).
+    pub async fn open(&self, key: &StorageKey, size: u64) -> Result<Blob, OpenError> {
+        let now = Instant::now();
+        let buffers = Arc::clone(&self.buffers);
+        if let Some(file) = self.files.get(key, size, now) {
+            return Ok(Blob { file, size, buffers });
+        }
+        let file = self.backend.open(key, size).await?;
+        self.files.put(key, Arc::clone(&file), size, now);
+        Ok(Blob { file, size, buffers })
+    }
+
+    /// Deletes the bytes at `keys`; a key without bytes counts as deleted. All are tried, whatever fails. Who is
+    /// reading one of them goes on reading.
+    pub async fn delete(&self, keys: &[StorageKey]) -> Result<(), DeleteError> {
+        let result = self.backend.delete(keys).await;
+        for key in keys {
+            self.files.forget(key);
+        }
+        result
+    }
+
+    /// The first `limit` stored blobs whose key sorts after `after`, in the order of their keys.
+    pub async fn list(&self, after: Option<&StorageKey>, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        self.backend.list(after, limit).await
+    }
+}
+
+impl Blob {
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads `range`, cut to the size of the blob.
+    pub fn reader(&self, range: Range<u64>) -> Frames {
+        Frames::stored(
+            Arc::clone(&self.file),
+            self.size,
+            Arc::clone(&self.buffers),
+            range,
+        )
+    }
+}
+
+fn create(room: &Arc<Room>, path: &Path, size: u64) -> Result<(OpenFile, Reservation), StorageFault> {
+    let reservation = room.reserve(size)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    let file = file.map_err(|error| StorageFault::new("create spool file", path, error))?;
+    Ok((OpenFile::new(file), reservation))
+}
