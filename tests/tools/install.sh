@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests drive: real clients and real upstream registries.
-# Debian's packages come from apt; the rest is built by Go at pinned versions,
-# once, into ${QUAYSIDE_CACHE:-~/.cache/quayside}/bin. Prints what it does.
+# Installs what `make test` needs: a test runner, a checker of dependencies, real clients and real
+# upstream registries. Debian's packages come from apt; the rest is built by Go and Cargo at pinned
+# versions, once, into ${QUAYSIDE_CACHE:-~/.cache/quayside}. Prints what it does.
 #
 #   tests/tools/install.sh          what `make test` needs
 #   tests/tools/install.sh long     also what `make long` needs
@@ -10,6 +10,10 @@ set -euo pipefail
 cache="${QUAYSIDE_CACHE:-$HOME/.cache/quayside}"
 bin="$cache/bin"
 mkdir -p "$bin"
+
+# Two runs at once would build everything twice and write the same files.
+exec 9>"$cache/install.lock"
+flock 9
 
 packages=(podman skopeo containerd runc conmon containernetworking-plugins
   docker-registry busybox-static apache2-utils iproute2 ca-certificates)
@@ -22,6 +26,10 @@ install_packages() {
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
   done
   [ ${#missing[@]} -eq 0 ] && return
+  if [ "$(id -u)" -ne 0 ]; then
+    say "these Debian packages are missing, install them as root: ${missing[*]}" >&2
+    exit 1
+  fi
   say "installing Debian packages: ${missing[*]}"
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
@@ -40,6 +48,24 @@ go_tool() {
   mv "$out/$built" "$bin/$name"
   rm -rf "$out"
   touch "$stamp"
+}
+
+# cargo_tool <package> <version> [<argument of cargo install>...]
+cargo_tool() {
+  local package="$1" version="$2"
+  shift 2
+  [ -e "$cache/cargo/.$package-$version" ] && [ -x "$cache/cargo/bin/$package" ] && return
+  say "building $package $version"
+  local build
+  build=$(mktemp -d "$cache/build.XXXXXX")
+  # These run for seconds; an optimiser that runs for minutes is no gain.
+  CARGO_TARGET_DIR="$build" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
+    CARGO_PROFILE_RELEASE_STRIP=symbols \
+    cargo install --locked --quiet --force --root "$cache/cargo" "$@" "$package@$version"
+  rm -rf "$build"
+  rm -f "$cache/cargo/.$package-"*
+  touch "$cache/cargo/.$package-$version"
 }
 
 # The conformance suite is a program in a subfolder of the specification's module.
@@ -64,6 +90,8 @@ conformance() {
 }
 
 install_packages
+cargo_tool cargo-nextest 0.9.151 --no-default-features --features default-no-update
+cargo_tool cargo-deny 0.20.2
 go_tool registry github.com/distribution/distribution/v3/cmd/registry v3.1.2 distribution
 go_tool crane github.com/google/go-containerregistry/cmd/crane v0.22.1
 mkdir -p "$bin/containerd2"

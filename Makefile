@@ -1,0 +1,76 @@
+# What people and the continuous integration type. Every step says what it does.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+QUAYSIDE_CACHE ?= $(HOME)/.cache/quayside
+export QUAYSIDE_CACHE
+export PATH := $(QUAYSIDE_CACHE)/cargo/bin:$(PATH)
+
+PORT ?= 8080
+DATA ?= ./data
+ORGANIZATIONS ?= deploy/local/organizations.yaml
+
+say = @printf '==> %s\n' "$(1)"
+
+.PHONY: help run test tools long-tools format lint deny rules unit e2e long generate
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build the registry and run it on 127.0.0.1 (PORT=, DATA=, ORGANIZATIONS=)
+	$(call say,building and starting the registry on 127.0.0.1:$(PORT)$(,) data in $(DATA))
+	@PORT='$(PORT)' DATA='$(DATA)' ORGANIZATIONS='$(ORGANIZATIONS)' deploy/local/run.sh
+
+test: tools format lint deny rules ## Everything that must be true before a commit
+	$(call say,running all tests)
+	@cargo nextest run --locked --workspace
+
+tools: ## Install what the tests drive (Debian packages; the rest into QUAYSIDE_CACHE)
+	$(call say,installing the tools of the tests)
+	@tests/tools/install.sh
+
+long-tools:
+	$(call say,installing the tools of the long tests)
+	@tests/tools/install.sh long
+
+format:
+	$(call say,checking the format)
+	@cargo fmt --all --check
+
+lint:
+	$(call say,linting all targets)
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
+
+deny:
+	$(call say,checking dependencies: walls between crates$(,) licenses$(,) sources)
+	@cargo deny --locked --workspace check bans licenses sources
+
+rules: ## Check that every rule of the specification asked for so far is named by a test
+	$(call say,checking that every rule asked for is named by a test)
+	@tests/rules/check_test.sh
+	@tests/rules/check.sh
+
+unit: ## The tests that start no other program
+	$(call say,running the tests of the crates)
+	@cargo nextest run --locked --workspace --exclude quayside-tests
+
+e2e: tools ## The tests that drive real clients and real registries
+	$(call say,running the end-to-end tests)
+	@cargo nextest run --locked --package quayside-tests
+
+long: long-tools ## All tests in their long form: more clients, more data, more time
+	$(call say,running all tests in their long form)
+	@QUAYSIDE_LONG=1 cargo nextest run --locked --workspace --profile long
+
+generate: ## Write the files that are made from code
+	$(call say,writing docs/reference/config.schema.json)
+	@mkdir -p docs/reference
+	@cargo run --locked --quiet --package quayside-registry --bin quayside-registry -- config schema \
+	  >docs/reference/config.schema.json.new
+	@mv docs/reference/config.schema.json.new docs/reference/config.schema.json
+
+# A comma that does not separate arguments.
+, := ,
