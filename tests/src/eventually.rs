@@ -39,8 +39,18 @@ where
 
 /// The output of `future`; panics with `what` if it takes longer than [`PATIENCE`].
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    match timeout(PATIENCE, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("did not happen in {PATIENCE:?}: {what}"),
-    }
+    let Ok(output) = timeout(PATIENCE, future).await else {
+        panic!("did not happen in {PATIENCE:?}: {what}");
+    };
+    output
+}
+
+/// Panics with `what` if `condition` becomes true within a fifth of a second: long enough for what would happen
+/// at once, and never the reason why a right program fails.
+pub async fn never<F, Fut>(what: &str, condition: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    assert!(!holds_within(Duration::from_millis(200), condition).await, "happened: {what}");
 }

@@ -55,7 +55,6 @@ impl Shared {
 }
 
 /// A running scripted upstream. It stops when it is dropped.
-#[derive(Debug)]
 pub struct FakeUpstream {
     shared: Arc<Shared>,
     tls: Option<(TlsAcceptor, String)>,

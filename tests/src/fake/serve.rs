@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::Shared;
-use super::answer::{Answer, Framing, Instead};
+use super::answer::{Answer, Framing, Instead, Sending};
 use super::request::Request;
 
 /// Accepts until it is dropped; its connections end with it.
@@ -94,36 +94,38 @@ async fn send<S: AsyncWrite + Unpin>(stream: &mut S, method: &Method, answer: An
             return Ok(After::Close);
         }
     }
-    let mut head = format!("HTTP/1.1 {status} Scripted\r\n");
-    for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
-    }
-    head += &match sending.framing {
-        Framing::Length => format!("content-length: {}\r\n\r\n", body.len()),
-        Framing::Chunked => "transfer-encoding: chunked\r\n\r\n".to_owned(),
+    let framing = match sending.framing {
+        Framing::Length => format!("content-length: {}", body.len()),
+        Framing::Chunked => "transfer-encoding: chunked".to_owned(),
     };
-    stream.write_all(head.as_bytes()).await?;
+    let lines = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>();
+    let lines = lines.concat();
+    stream.write_all(format!("HTTP/1.1 {status} Scripted\r\n{lines}{framing}\r\n\r\n").as_bytes()).await?;
     stream.flush().await?;
     if method == Method::HEAD {
         return Ok(After::KeepAlive);
     }
+    send_body(stream, &body, &sending).await
+}
+
+async fn send_body<S: AsyncWrite + Unpin>(stream: &mut S, body: &[u8], sending: &Sending) -> io::Result<After> {
     let end = sending.cut.map_or(body.len(), |cut| cut.min(body.len()));
+    let portion = sending.drip.map_or(256 << 10, |(bytes, _)| bytes);
     let mut sent = 0;
-    while sent < end {
+    loop {
         for (_, gate) in sending.gates.iter().filter(|(at, _)| *at == sent) {
             gate.pass().await;
         }
+        if sent == end {
+            break;
+        }
         let gate = sending.gates.iter().map(|(at, _)| *at).filter(|at| *at > sent).min().unwrap_or(end);
-        let step = sending.drip.map_or(256 << 10, |(bytes, _)| bytes);
-        let stop = end.min(gate).min(sent + step);
+        let stop = end.min(gate).min(sent + portion);
         chunk(stream, &sending.framing, &body[sent..stop]).await?;
         sent = stop;
         if let Some((_, pause)) = sending.drip {
             tokio::time::sleep(pause).await;
         }
-    }
-    for (_, gate) in sending.gates.iter().filter(|(at, _)| *at == sent && sent == end) {
-        gate.pass().await;
     }
     if sending.cut.is_some() {
         return Ok(After::Close);

@@ -13,7 +13,7 @@ impl House {
         self.directory.path()
     }
 
-    /// The SQLite file.
+    /// The file of the database.
     pub fn database_path(&self) -> PathBuf {
         self.directory().join("quayside.db")
     }
