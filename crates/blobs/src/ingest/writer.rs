@@ -67,3 +67,62 @@ impl Writer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use bytes::Bytes;
+    use quayside_oci::Algorithm;
+
+    use super::*;
+    use crate::{OpenFile, Progress, ingest::queue::queue, room::Room};
+
+    fn writer(path: &str, pieces: Receiver) -> Writer {
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        let spool = Spool::new(Arc::new(OpenFile::new(file)), 1 << 20, Arc::default());
+        let room = Arc::new(Room::new(&std::env::temp_dir(), 0));
+        Writer {
+            spool: Arc::new(spool),
+            path: path.into(),
+            pieces,
+            room: room.reserve(0).unwrap(),
+            hasher: Hasher::new(Algorithm::Sha256),
+        }
+    }
+
+    /// Hands over `chunks` and then the end.
+    fn sent(chunks: &[&'static [u8]]) -> Receiver {
+        let (sender, receiver) = queue();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for chunk in chunks {
+            runtime
+                .block_on(sender.send_part(&mut Bytes::from_static(chunk)))
+                .unwrap();
+        }
+        receiver
+    }
+
+    #[test]
+    fn writes_and_hashes_what_it_is_sent() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let writer = writer(file.path().to_str().unwrap(), sent(&[b"abc", b"", b"defg"]));
+        let spool = Arc::clone(&writer.spool);
+        assert_eq!(writer.run().unwrap(), Digest::of(Algorithm::Sha256, b"abcdefg"));
+        assert_eq!(std::fs::read(file.path()).unwrap(), b"abcdefg");
+        assert_eq!(spool.written(), 7);
+    }
+
+    /// O2: a device without room is told from one that is broken, and the spool fails with it.
+    #[test]
+    fn fails_the_spool_when_the_device_is_full() {
+        let writer = writer("/dev/full", sent(&[b"abc"]));
+        let spool = Arc::clone(&writer.spool);
+        let fault = writer.run().unwrap_err();
+        assert!(matches!(fault, StorageFault::NoSpace { .. }), "{fault:?}");
+        let Progress::Failed { written: 0, reason } = spool.progress() else {
+            panic!("it goes on")
+        };
+        assert!(reason.is_local_storage());
+    }
+}
