@@ -8,7 +8,7 @@ use crate::kind::{Kind, text};
 
 /// The longest name in bytes.
 const MAX_NAME_BYTES: usize = 255;
-/// The user name under which a Kubernetes ServiceAccount logs in with its token (A2).
+/// The user name under which a Kubernetes `ServiceAccount` logs in with its token (A2).
 const SERVICE_ACCOUNT_LOGIN: &str = "serviceaccount";
 
 /// A login: `+` is what tells robots, `:` what ends a name in Basic credentials.
@@ -50,7 +50,7 @@ pub(crate) const PLAIN_NAME: Kind<String> = Kind {
     },
 };
 
-/// The name of a namespace or a ServiceAccount.
+/// The name of a namespace or a `ServiceAccount`.
 pub(crate) const KUBERNETES_NAME: Kind<String> = Kind {
     schema: || json!({ "type": "string", "minLength": 1, "maxLength": MAX_NAME_BYTES }),
     read: |node| {

@@ -109,7 +109,8 @@ impl Section<'_> {
     }
 
     /// The value of a key, or `default` when it is absent. `None` comes with a fault.
-    pub(crate) fn defaulted<T>(&mut self, key: Key, kind: &Kind<T>, default: Node) -> Option<T> {
+    pub(crate) fn defaulted<T>(&mut self, key: Key, kind: &Kind<T>, default: impl Into<Node>) -> Option<T> {
+        let default = default.into();
         self.describe_value(key, kind, Some(&default));
         match self.take(key) {
             Some(node) => self.check(key, kind, node),
@@ -218,7 +219,7 @@ impl Section<'_> {
         match default {
             Some(Node::Flag(flag)) => schema["default"] = json!(flag),
             Some(Node::Integer(number)) => {
-                schema["default"] = json!(i64::try_from(*number).unwrap_or(i64::MAX))
+                schema["default"] = json!(i64::try_from(*number).unwrap_or(i64::MAX));
             }
             Some(Node::Text(text)) => schema["default"] = json!(text),
             _ => {}

@@ -20,7 +20,7 @@ pub use workers::Gc;
 use crate::fault::{Fault, Faults};
 use crate::kind::{ADDRESS, FLAG, NETWORK, PATH, SECONDS};
 use crate::section::{self, Findings, Key, Section};
-use crate::tree::{self, Node};
+use crate::tree;
 
 /// The settings of one registry, complete: what the file leaves out has its default.
 #[derive(Clone, Debug)]
@@ -95,22 +95,7 @@ pub fn schema() -> Value {
 }
 
 fn read(root: &mut Section<'_>) -> Option<Config> {
-    let feature_proxy_cache = root.defaulted(
-        Key(
-            "FEATURE_PROXY_CACHE",
-            "Whether organizations fetch from their upstreams. Off: only live cached content is served.",
-        ),
-        &FLAG,
-        Node::Flag(false),
-    );
-    let feature_quota_management = root.defaulted(
-        Key(
-            "FEATURE_QUOTA_MANAGEMENT",
-            "Whether the storage quotas of organizations are enforced.",
-        ),
-        &FLAG,
-        Node::Flag(false),
-    );
+    let (feature_proxy_cache, feature_quota_management) = read_features(root);
     let server_hostname = root.required(
         Key(
             "SERVER_HOSTNAME",
@@ -124,7 +109,7 @@ fn read(root: &mut Section<'_>) -> Option<Config> {
             "The scheme under which clients reach this registry.",
         ),
         &network::SCHEME,
-        Node::Text("https".to_owned()),
+        "https",
     );
     let (listen, admin_listen) = read_listeners(root);
     let tls = root.optional_section(
@@ -140,7 +125,7 @@ fn read(root: &mut Section<'_>) -> Option<Config> {
             "The organizations file, YAML or gzipped YAML. Read again when it changes.",
         ),
         &PATH,
-        Node::Text("/etc/quayside/organizations/organizations.yaml".to_owned()),
+        "/etc/quayside/organizations/organizations.yaml",
     );
     let database = root.section(Key("database", "Where metadata is kept."), storage::read_database);
     let storage = root.section(Key("storage", "Where blobs are kept."), storage::read_storage);
@@ -165,22 +150,7 @@ fn read(root: &mut Section<'_>) -> Option<Config> {
         network::read_upstream,
     );
     let gc = root.section(Key("gc", "The rhythm of garbage collection."), workers::read_gc);
-    let drain = root.defaulted(
-        Key(
-            "drainSeconds",
-            "How long a stopping server still accepts connections after it stopped being ready.",
-        ),
-        &SECONDS,
-        Node::Integer(0),
-    );
-    let shutdown = root.defaulted(
-        Key(
-            "shutdownSeconds",
-            "How long a stopping server waits for running transfers.",
-        ),
-        &SECONDS,
-        Node::Integer(300),
-    );
+    let (drain, shutdown) = read_stopping(root);
     Some(Config {
         feature_proxy_cache: feature_proxy_cache?,
         feature_quota_management: feature_quota_management?,
@@ -207,7 +177,7 @@ fn read_listeners(root: &mut Section<'_>) -> (Option<SocketAddr>, Option<SocketA
     let listen = root.defaulted(
         Key("listen", "address:port of the OCI API and the token service."),
         &ADDRESS,
-        Node::Text("0.0.0.0:8080".to_owned()),
+        "0.0.0.0:8080",
     );
     let admin_listen = root.defaulted(
         Key(
@@ -215,7 +185,7 @@ fn read_listeners(root: &mut Section<'_>) -> (Option<SocketAddr>, Option<SocketA
             "address:port of probes, metrics and administration.",
         ),
         &ADDRESS,
-        Node::Text("0.0.0.0:9090".to_owned()),
+        "0.0.0.0:9090",
     );
     if let (Some(public), Some(admin)) = (listen, admin_listen)
         && public.port() != 0
@@ -224,4 +194,44 @@ fn read_listeners(root: &mut Section<'_>) -> (Option<SocketAddr>, Option<SocketA
         root.fault("adminListen", "must differ from listen");
     }
     (listen, admin_listen)
+}
+
+fn read_features(root: &mut Section<'_>) -> (Option<bool>, Option<bool>) {
+    let feature_proxy_cache = root.defaulted(
+        Key(
+            "FEATURE_PROXY_CACHE",
+            "Whether organizations fetch from their upstreams. Off: only live cached content is served.",
+        ),
+        &FLAG,
+        false,
+    );
+    let feature_quota_management = root.defaulted(
+        Key(
+            "FEATURE_QUOTA_MANAGEMENT",
+            "Whether the storage quotas of organizations are enforced.",
+        ),
+        &FLAG,
+        false,
+    );
+    (feature_proxy_cache, feature_quota_management)
+}
+
+fn read_stopping(root: &mut Section<'_>) -> (Option<Duration>, Option<Duration>) {
+    let drain = root.defaulted(
+        Key(
+            "drainSeconds",
+            "How long a stopping server still accepts connections after it stopped being ready.",
+        ),
+        &SECONDS,
+        0,
+    );
+    let shutdown = root.defaulted(
+        Key(
+            "shutdownSeconds",
+            "How long a stopping server waits for running transfers.",
+        ),
+        &SECONDS,
+        300,
+    );
+    (drain, shutdown)
 }

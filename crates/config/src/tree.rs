@@ -40,6 +40,24 @@ impl Node {
     }
 }
 
+impl From<bool> for Node {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+impl From<i32> for Node {
+    fn from(number: i32) -> Self {
+        Self::Integer(number.into())
+    }
+}
+
+impl From<&str> for Node {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
 /// The text is not one YAML document, or is one that is too large.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
@@ -70,6 +88,9 @@ impl From<&Error> for SyntaxError {
             Error::UnknownAnchor { .. } => {
                 "an alias (`*…`) names no anchor; put the value in quotes".to_owned()
             }
+            Error::UnsupportedTag { .. } => {
+                "a value begins with an unknown tag (`!…`); put it in quotes".to_owned()
+            }
             Error::Eof { .. } => "the document ends too early".to_owned(),
             Error::Budget { .. }
             | Error::AliasReplayLimitExceeded { .. }
@@ -96,6 +117,7 @@ pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
         // `NO` is a text here as in YAML 1.2 and in whatever writes these files.
         strict_booleans: true,
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        reject_unsupported_tags: true,
         with_snippet: false,
     };
     let left = Cell::new(MAX_TREE_BYTES);

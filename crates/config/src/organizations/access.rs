@@ -42,14 +42,14 @@ pub enum Member {
     User(String),
     /// A robot of this organization, by the name behind the `+`.
     Robot(String),
-    /// A Kubernetes ServiceAccount.
+    /// A Kubernetes `ServiceAccount`.
     ServiceAccount {
         /// Its namespace.
         namespace: String,
         /// Its name.
         name: String,
     },
-    /// A group that TokenReview reports.
+    /// A group that `TokenReview` reports.
     Group(String),
 }
 

@@ -159,7 +159,7 @@ pub(super) fn read_organization(entry: &mut Section<'_>, bundles: &Bundles) -> O
     let revision = entry.defaulted(
         Key("revision", "The operator's number for this form."),
         &REVISION,
-        Node::Integer(0),
+        0,
     );
     let remote = entry.required(
         Key("remoteRegistry", "host[:port][/namespace] of the upstream."),
@@ -205,12 +205,12 @@ pub(super) fn read_organization(entry: &mut Section<'_>, bundles: &Bundles) -> O
     let upstream_failure_policy = entry.defaulted(
         Key("upstreamFailurePolicy", "What is served when the upstream fails."),
         &POLICY,
-        Node::Text("ServeLive".to_owned()),
+        "ServeLive",
     );
     let visibility = entry.defaulted(
         Key("visibility", "Who may pull beside the members."),
         &VISIBILITY,
-        Node::Text("Private".to_owned()),
+        "Private",
     );
     let background_fill = entry.defaulted(
         Key(
@@ -218,7 +218,7 @@ pub(super) fn read_organization(entry: &mut Section<'_>, bundles: &Bundles) -> O
             "Whether blobs are fetched before a client asks for them.",
         ),
         &FLAG,
-        Node::Flag(true),
+        true,
     );
     let teams = read_teams(entry, name.as_ref().map(OrganizationName::as_str));
     let robots = read_robots(entry);
@@ -246,9 +246,9 @@ fn seconds(
     entry: &mut Section<'_>,
     key: &'static str,
     about: &'static str,
-    default: i128,
+    default: i32,
 ) -> Option<Duration> {
-    entry.defaulted(Key(key, about), &SECONDS, Node::Integer(default))
+    entry.defaulted(Key(key, about), &SECONDS, default)
 }
 
 fn read_tls(section: &mut Section<'_>, bundles: &Bundles) -> Option<Tls> {
@@ -280,12 +280,12 @@ fn read_tls(section: &mut Section<'_>, bundles: &Bundles) -> Option<Tls> {
             "Whether any certificate of the upstream is accepted.",
         ),
         &FLAG,
-        Node::Flag(false),
+        false,
     );
     let plain_http = section.defaulted(
         Key("plainHttp", "Whether the upstream speaks plain HTTP."),
         &FLAG,
-        Node::Flag(false),
+        false,
     );
     Some(Tls {
         ca_bundle,

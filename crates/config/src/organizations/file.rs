@@ -128,7 +128,7 @@ fn read(node: &Node) -> Result<File, FileError> {
         findings.faults.push(Fault {
             path: key.to_owned(),
             message,
-        })
+        });
     };
     let list = match value(ORGANIZATIONS) {
         Some(Node::List(list)) => list.as_slice(),

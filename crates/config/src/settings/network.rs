@@ -10,7 +10,6 @@ use crate::fault::shown;
 use crate::hostname;
 use crate::kind::{self, Kind, PATH, POSITIVE_SECONDS, text};
 use crate::section::{Key, Section};
-use crate::tree::Node;
 
 /// The scheme of the URLs that clients are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +121,7 @@ pub(super) fn read_upstream(section: &mut Section<'_>) -> Option<UpstreamSetting
             "The longest time to establish a connection.",
         ),
         &POSITIVE_SECONDS,
-        Node::Integer(5),
+        5,
     );
     let read_timeout = section.defaulted(
         Key(
@@ -130,7 +129,7 @@ pub(super) fn read_upstream(section: &mut Section<'_>) -> Option<UpstreamSetting
             "The longest time without a byte from an upstream.",
         ),
         &POSITIVE_SECONDS,
-        Node::Integer(30),
+        30,
     );
     Some(UpstreamSettings {
         allowed_hosts,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use crate::kind::{BYTES, PATH};
 use crate::section::{Key, Section};
-use crate::tree::Node;
 
 /// The engine that keeps metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub(super) fn read_database(section: &mut Section<'_>) -> Option<Database> {
             let path = sqlite.defaulted(
                 Key("path", "The database file; created when it is missing."),
                 &PATH,
-                Node::Text("/var/lib/quayside/quayside.db".to_owned()),
+                "/var/lib/quayside/quayside.db",
             );
             Some(Database::Sqlite { path: path? })
         })
@@ -51,7 +50,7 @@ pub(super) fn read_storage(section: &mut Section<'_>) -> Option<Storage> {
             let path = filesystem.defaulted(
                 Key("path", "The directory; created when it is missing."),
                 &PATH,
-                Node::Text("/var/lib/quayside/blobs".to_owned()),
+                "/var/lib/quayside/blobs",
             );
             let min_free_bytes = filesystem.defaulted(
                 Key(
@@ -59,7 +58,7 @@ pub(super) fn read_storage(section: &mut Section<'_>) -> Option<Storage> {
                     "Blobs are passed through without being stored while fewer bytes are free.",
                 ),
                 &BYTES,
-                Node::Integer(512 << 20),
+                512 << 20,
             );
             Some(Filesystem {
                 path: path?,

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::kind::POSITIVE_SECONDS;
 use crate::section::{Key, Section};
-use crate::tree::Node;
 
 /// When garbage is collected (SPEC §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub(super) fn read_gc(section: &mut Section<'_>) -> Option<Gc> {
             "The time between two passes of the sweeper and the collector.",
         ),
         &POSITIVE_SECONDS,
-        Node::Integer(30),
+        30,
     );
     let grace = section.defaulted(
         Key(
@@ -30,7 +29,7 @@ pub(super) fn read_gc(section: &mut Section<'_>) -> Option<Gc> {
             "How long something released stays before it may be collected.",
         ),
         &POSITIVE_SECONDS,
-        Node::Integer(300),
+        300,
     );
     Some(Gc {
         interval: interval?,
