@@ -44,6 +44,19 @@ impl Containerd {
     /// # Panics
     /// If it is not installed or does not start.
     pub async fn start(version: Version) -> Self {
+        Self::configured(version, "").await
+    }
+
+    /// Starts an empty 2.4 that fetches layers in open-ended ranges of a megabyte, several at once.
+    ///
+    /// # Panics
+    /// As [`Containerd::start`].
+    pub async fn start_with_parallel_ranges() -> Self {
+        let plugin = "[plugins.'io.containerd.transfer.v1.local']\nconcurrent_layer_fetch_buffer = 1048576\n";
+        Self::configured(Version::Two, plugin).await
+    }
+
+    async fn configured(version: Version, more: &str) -> Self {
         let home = tempfile::tempdir().expect("make a directory for containerd");
         let dir = home.path().display();
         let format = match version {
@@ -52,7 +65,7 @@ impl Containerd {
         };
         let config = format!(
             "version = {format}\nroot = \"{dir}/root\"\nstate = \"{dir}/state\"\ndisabled_plugins = {UNWANTED:?}\n\
-             [grpc]\naddress = \"{dir}/sock\"\n[ttrpc]\naddress = \"{dir}/ttrpc\"\n[debug]\naddress = \"{dir}/debug\"\n"
+             [grpc]\naddress = \"{dir}/sock\"\n[ttrpc]\naddress = \"{dir}/ttrpc\"\n[debug]\naddress = \"{dir}/debug\"\n{more}"
         );
         let file = home.path().join("config.toml");
         std::fs::write(&file, config).expect("write containerd's configuration");
@@ -80,6 +93,21 @@ impl Containerd {
         }
         command.arg(image);
         tools::run(command).await
+    }
+
+    /// Removes an image and, before it returns, all content and snapshots that only it needed.
+    ///
+    /// # Panics
+    /// If it has no such image.
+    pub async fn forget(&self, image: &str) {
+        tools::run(self.ctr(&["images", "remove", "--sync", image]))
+            .await
+            .ok();
+        assert_eq!(
+            self.content().await,
+            Vec::<String>::new(),
+            "content that outlived its image"
+        );
     }
 
     /// The digest that an image name stands for.

@@ -1,1 +1,23 @@
-//! Support for the end-to-end tests.
+//! Support for the end-to-end tests: images, a scripted upstream, a house to run the registry in.
+//!
+//! Everything here is test code, so a broken expectation panics where it is found.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+
+pub mod conformance;
+pub mod containerd;
+pub mod cosign;
+pub mod crane;
+pub mod distribution;
+pub mod eventually;
+pub mod fake;
+pub mod house;
+pub mod images;
+pub mod oras;
+pub mod podman;
+pub mod ports;
+pub mod program;
+pub mod reachable;
+pub mod recorder;
+pub mod skopeo;
+pub mod tokenserver;
+pub mod tools;

@@ -10,7 +10,7 @@ mod daemon;
 pub use daemon::Daemon;
 
 /// How long a real program may take for one command, on a machine that is busy.
-pub const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+pub const COMMAND_LIMIT: Duration = Duration::from_mins(1);
 
 /// A program of the operating system, found in `PATH`.
 ///

@@ -57,12 +57,14 @@ impl Daemon {
     pub async fn line_within(&self, limit: Duration, marker: &str) -> String {
         let mut log = self.log.clone();
         let find = |log: &String| log.lines().find(|line| line.contains(marker)).map(str::to_owned);
-        let found = tokio::time::timeout(limit, log.wait_for(|log| find(log).is_some())).await;
-        match found {
-            Ok(Ok(log)) => find(&log).expect("just seen"),
-            Ok(Err(_)) => panic!("ended without writing {marker:?}:\n{}", self.log()),
-            Err(_) => panic!("has not written {marker:?} within {limit:?}:\n{}", self.log()),
-        }
+        let waited = tokio::time::timeout(limit, log.wait_for(|log| find(log).is_some())).await;
+        let Ok(found) = waited else {
+            panic!("has not written {marker:?} within {limit:?}:\n{}", self.log());
+        };
+        let Ok(log) = found else {
+            panic!("ended without writing {marker:?}:\n{}", self.log());
+        };
+        find(&log).expect("just seen")
     }
 
     /// Ends the program as a loss of power would, and waits until it is gone.

@@ -1,0 +1,187 @@
+//! The real `quayside-registry` program, to be killed, and `make run`, as somebody with a fresh machine types it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use crate::ports;
+use crate::tools::{self, Daemon};
+
+/// How long a build may take when nothing of it is there yet, beside other builds.
+const BUILD_LIMIT: Duration = Duration::from_mins(20);
+
+/// A registry in a process of its own, over a directory that stays when it is killed.
+#[derive(Debug)]
+pub struct Program {
+    daemon: Option<Daemon>,
+    binary: PathBuf,
+    config: PathBuf,
+    home: TempDir,
+    address: SocketAddr,
+}
+
+impl Program {
+    /// Builds the program if it is not built, and starts it with these entries in its organizations file.
+    ///
+    /// # Panics
+    /// If it cannot be built or does not start.
+    pub async fn start(organizations: &[Value]) -> Self {
+        let home = tempfile::tempdir().expect("make a directory for the registry");
+        let address = ports::free();
+        let [file, config] = ["organizations.yaml", "config.yaml"].map(|name| home.path().join(name));
+        let document = json!({
+            "FEATURE_PROXY_CACHE": true,
+            "SERVER_HOSTNAME": address.to_string(),
+            "PREFERRED_URL_SCHEME": "http",
+            "listen": address.to_string(),
+            "adminListen": "127.0.0.1:0",
+            "organizationsFile": file,
+            "database": { "sqlite": { "path": home.path().join("quayside.db") } },
+            "storage": { "filesystem": { "path": home.path().join("blobs"), "minFreeBytes": 0 } },
+            "trustedNetworks": ["127.0.0.0/8"],
+            "upstream": { "allowedHosts": ["127.0.0.0/8"] },
+        });
+        std::fs::write(&file, json!({ "organizations": organizations }).to_string())
+            .and_then(|()| std::fs::write(&config, document.to_string()))
+            .expect("write the registry's configuration");
+        let mut program = Self {
+            daemon: None,
+            binary: binary().await,
+            config,
+            home,
+            address,
+        };
+        program.resume().await;
+        program
+    }
+
+    /// Where the OCI API is served; stays the same over a restart.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The directory of the stored blobs.
+    pub fn blobs(&self) -> PathBuf {
+        self.home.path().join("blobs")
+    }
+
+    /// The database file.
+    pub fn database(&self) -> PathBuf {
+        self.home.path().join("quayside.db")
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.daemon = None;
+    }
+
+    /// Starts it again over the same directory.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn resume(&mut self) {
+        let mut command = tools::command(&self.binary);
+        command.arg("serve").arg("--config").arg(&self.config);
+        let daemon = Daemon::start(command);
+        daemon.line("\"listening\"").await;
+        self.daemon = Some(daemon);
+    }
+}
+
+/// `make run`, running.
+#[derive(Debug)]
+pub struct MakeRun {
+    daemon: Daemon,
+    address: SocketAddr,
+}
+
+impl MakeRun {
+    /// Runs the target on a free port, over `data`, with this organizations file, and waits until it serves.
+    ///
+    /// # Panics
+    /// If it ends, or is not there in time.
+    pub async fn start(data: &Path, organizations: &Path) -> Self {
+        let address = ports::free();
+        // Killing make leaves what it started. The end of a namespace of processes is the end of all in it.
+        let mut command = tools::command(&tools::system("unshare"));
+        command.args([
+            "--pid",
+            "--fork",
+            "--kill-child=KILL",
+            "make",
+            "--no-print-directory",
+            "run",
+        ]);
+        command.arg(format!("PORT={}", address.port())).arg("PROFILE=dev");
+        command.arg(format!("DATA={}", data.display()));
+        command.arg(format!("ORGANIZATIONS={}", organizations.display()));
+        let daemon = Daemon::start(as_typed_by_hand(command));
+        daemon.line_within(BUILD_LIMIT, "\"listening\"").await;
+        Self { daemon, address }
+    }
+
+    /// Where the OCI API is served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All that was printed so far.
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+}
+
+/// The program, built in the profile of this test.
+async fn binary() -> PathBuf {
+    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+    BUILT.get_or_init(build).await.clone()
+}
+
+async fn build() -> PathBuf {
+    // <target>/<directory of the profile>/deps/<this test>
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let directory = test.ancestors().nth(2).expect("a test lies two directories deep");
+    let target = directory
+        .parent()
+        .expect("a profile lies in the target directory");
+    let profile = match directory.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let mut command = tools::command(&tools::system("cargo"));
+    command
+        .args(["build", "--quiet", "--profile", profile, "--target-dir"])
+        .arg(target);
+    command.args(["--package", "quayside-registry", "--bin", "quayside-registry"]);
+    tools::run_within(BUILD_LIMIT, as_typed_by_hand(command))
+        .await
+        .ok();
+    directory.join("quayside-registry")
+}
+
+/// In the repository's root, without what cargo has told this test about itself and make about its jobs.
+fn as_typed_by_hand(mut command: std::process::Command) -> std::process::Command {
+    let told = [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+        "CARGO_PRIMARY_",
+        "LD_LIBRARY_PATH",
+        "MAKE",
+        "MFLAGS",
+    ];
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| told.iter().any(|start| name.starts_with(start)))
+        {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    command
+}
