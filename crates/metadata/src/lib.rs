@@ -10,12 +10,16 @@
 
 mod accounting;
 mod admission;
+mod engine;
 mod error;
 mod fill;
 mod listing;
 mod metadata;
 mod organization;
+mod queries;
 mod renewal;
+mod schema;
+mod sql;
 mod state;
 mod wanted;
 

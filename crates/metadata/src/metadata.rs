@@ -1,9 +1,13 @@
 //! The one way to the database.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use quayside_oci::Digest;
 
+use crate::engine::Engine;
+use crate::queries::{admit, fill, list, organization, read, recount, renew, setting, usage, wanted};
 use crate::{
     Admission, AdmitError, Admitted, BlobState, Discrepancy, FillCommit, FillIntent, KnownOrganization,
     ManifestId, MetadataError, OrganizationId, OrganizationIdentity, Renewal, RepositoryId, StoredManifest,
@@ -14,33 +18,45 @@ type Result<T, E = MetadataError> = std::result::Result<T, E>;
 
 /// A database of metadata, open. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Metadata {}
+pub struct Metadata {
+    engine: Arc<Engine>,
+}
 
-#[allow(clippy::todo, clippy::unused_async, unused_variables)]
 impl Metadata {
-    /// Opens or makes a SQLite database. A second process is refused (C4).
+    /// Opens or makes a `SQLite` database. A second process is refused (C4).
     pub async fn open_sqlite(path: &Path) -> Result<Self> {
-        todo!()
+        let engine = Engine::open_sqlite(path).await?;
+        Ok(Self {
+            engine: Arc::new(engine),
+        })
     }
 
     /// Waits for what is running and closes; later calls are [`MetadataError::Unavailable`].
     pub async fn close(&self) {
-        todo!()
+        self.engine.close().await;
     }
 
     /// A setting that was stored before.
     pub async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        todo!()
+        setting::read(&self.engine, name).await
     }
 
     /// Stores a setting unless there is one, and says which one is stored.
     pub async fn setting_or_insert(&self, name: &str, value: &[u8]) -> Result<Vec<u8>> {
-        todo!()
+        let setting = setting::Setting {
+            name: name.to_owned(),
+            value: Bytes::copy_from_slice(value),
+        };
+        self.engine
+            .write(setting, |tx, setting| {
+                Box::pin(setting::read_or_insert(tx, setting))
+            })
+            .await
     }
 
     /// The organizations that were not removed.
     pub async fn known_organizations(&self) -> Result<Vec<KnownOrganization>> {
-        todo!()
+        organization::known(&self.engine).await
     }
 
     /// Makes the database know exactly the organizations of an accepted file (G5), and gives their
@@ -55,7 +71,14 @@ impl Metadata {
         keep: &[(String, String)],
         now: i64,
     ) -> Result<Vec<OrganizationId>> {
-        todo!()
+        let sync = organization::Sync {
+            wanted: wanted.to_vec(),
+            keep: keep.to_vec(),
+            now,
+        };
+        self.engine
+            .write(sync, |tx, sync| Box::pin(organization::sync(tx, sync)))
+            .await
     }
 
     /// The current row of a tag, live or dead.
@@ -65,7 +88,7 @@ impl Metadata {
         repository: &str,
         tag: &str,
     ) -> Result<Option<TagState>> {
-        todo!()
+        read::tag(&self.engine, organization, repository, tag).await
     }
 
     /// A manifest of a repository, held or released.
@@ -75,7 +98,7 @@ impl Metadata {
         repository: &str,
         digest: &Digest,
     ) -> Result<Option<StoredManifest>> {
-        todo!()
+        read::manifest(&self.engine, organization, repository, digest).await
     }
 
     /// A manifest that a live tag holds, directly or through an index: what strangers may see of a
@@ -87,7 +110,7 @@ impl Metadata {
         digest: &Digest,
         now: i64,
     ) -> Result<Option<StoredManifest>> {
-        todo!()
+        read::public_manifest(&self.engine, organization, repository, digest, now).await
     }
 
     /// A blob that a manifest of the repository names (B1).
@@ -98,12 +121,15 @@ impl Metadata {
         digest: &Digest,
         view: View,
     ) -> Result<Option<BlobState>> {
-        todo!()
+        read::blob(&self.engine, organization, repository, digest, view).await
     }
 
     /// Makes a manifest held, and counts what becomes held with it, in one transaction.
     pub async fn admit(&self, admission: Admission<'_>) -> Result<Admitted, AdmitError> {
-        todo!()
+        let request = admit::Request::new(admission);
+        self.engine
+            .write(request, |tx, request| Box::pin(admit::admit(tx, request)))
+            .await
     }
 
     /// Marks the current row of a dead tag as found unchanged by a HEAD (M11). It stays dead.
@@ -114,17 +140,34 @@ impl Metadata {
         manifest: ManifestId,
         now: i64,
     ) -> Result<()> {
-        todo!()
+        let resolved = renew::Resolved {
+            repository,
+            tag: tag.to_owned(),
+            manifest,
+            now,
+        };
+        self.engine
+            .write(resolved, |tx, resolved| {
+                Box::pin(renew::mark_resolved(tx, resolved))
+            })
+            .await
     }
 
     /// Writes pulls and checks, in their order, in one transaction (M15).
     pub async fn renew(&self, batch: &[Renewal]) -> Result<()> {
-        todo!()
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.engine
+            .write(batch.to_vec(), |tx, batch| Box::pin(renew::renew(tx, batch)))
+            .await
     }
 
     /// Records a storage key before storage is touched (G3).
     pub async fn record_fill(&self, intent: FillIntent) -> Result<()> {
-        todo!()
+        self.engine
+            .write(intent, |tx, intent| Box::pin(fill::record(tx, intent)))
+            .await
     }
 
     /// Makes the verified bytes of a fill the stored blob.
@@ -140,23 +183,48 @@ impl Metadata {
         scope: Option<OrganizationId>,
         garbage_not_before: i64,
     ) -> Result<FillCommit> {
-        todo!()
+        let commit = fill::Commit {
+            token: token.to_owned(),
+            digest: digest.clone(),
+            storage_key: storage_key.to_owned(),
+            size,
+            scope,
+            garbage_not_before,
+        };
+        self.engine
+            .write(commit, |tx, commit| Box::pin(fill::commit(tx, commit)))
+            .await
     }
 
     /// Gives a fill up; its key becomes garbage.
     pub async fn abandon_fill(&self, token: &str, garbage_not_before: i64) -> Result<()> {
-        todo!()
+        let fill = fill::Abandoned {
+            token: token.to_owned(),
+            garbage_not_before,
+        };
+        self.engine
+            .write(fill, |tx, fill| Box::pin(fill::abandon(tx, fill)))
+            .await
     }
 
     /// Gives up every fill that a process before this one left, and says how many there were.
     pub async fn abandon_all_fills(&self, garbage_not_before: i64) -> Result<u64> {
-        todo!()
+        self.engine
+            .write(garbage_not_before, |tx, not_before| {
+                Box::pin(fill::abandon_all(tx, not_before))
+            })
+            .await
     }
 
     /// Records that the organization's own upstream has delivered the blob once; `None`: that
     /// anybody obtained it anonymously, so that it is free from now on (B9).
     pub async fn prove_blob(&self, digest: &Digest, scope: Option<OrganizationId>) -> Result<()> {
-        todo!()
+        let proof = (digest.clone(), scope);
+        self.engine
+            .write(proof, |tx, (digest, scope)| {
+                Box::pin(fill::prove(tx, digest, *scope))
+            })
+            .await
     }
 
     /// Records that the bytes at this key are lost or of the wrong length (B8). False if the blob is
@@ -167,12 +235,19 @@ impl Metadata {
         storage_key: &str,
         garbage_not_before: i64,
     ) -> Result<bool> {
-        todo!()
+        let bytes = fill::Forgotten {
+            digest: digest.clone(),
+            storage_key: storage_key.to_owned(),
+            garbage_not_before,
+        };
+        self.engine
+            .write(bytes, |tx, bytes| Box::pin(fill::forget(tx, bytes)))
+            .await
     }
 
     /// Marks the blobs of a manifest that are not stored as wanted, and lists them (B6).
     pub async fn want_manifest(&self, manifest: ManifestId, now: i64) -> Result<Vec<Wanted>> {
-        todo!()
+        self.want(&wanted::Around::Manifest(manifest), now).await
     }
 
     /// The same for every held manifest of the repository that names this blob as a layer.
@@ -182,7 +257,8 @@ impl Metadata {
         layer: &Digest,
         now: i64,
     ) -> Result<Vec<Wanted>> {
-        todo!()
+        self.want(&wanted::Around::Layer(repository, layer.clone()), now)
+            .await
     }
 
     /// Whether a held index of the repository names the manifest (B6).
@@ -191,22 +267,22 @@ impl Metadata {
         repository: RepositoryId,
         manifest: ManifestId,
     ) -> Result<bool> {
-        todo!()
+        wanted::is_child_of_held_index(&self.engine, repository, manifest).await
     }
 
     /// The wanted blobs that may be tried now: configs first, then the smallest.
     pub async fn wanted(&self, now: i64, limit: u32) -> Result<Vec<Wanted>> {
-        todo!()
+        wanted::due(&self.engine, now, limit).await
     }
 
     /// Puts off the next attempt at a wanted blob.
     pub async fn postpone(&self, digest: &Digest, retry_at: i64) -> Result<()> {
-        todo!()
+        self.reschedule(digest, Some(retry_at)).await
     }
 
     /// Wants a blob no more, until the next pull.
     pub async fn give_up(&self, digest: &Digest) -> Result<()> {
-        todo!()
+        self.reschedule(digest, None).await
     }
 
     /// A page of a repository's live tags.
@@ -218,7 +294,14 @@ impl Metadata {
         after: Option<&str>,
         limit: u32,
     ) -> Result<TagPage> {
-        todo!()
+        let query = list::TagQuery {
+            organization,
+            repository,
+            now,
+            after,
+            limit,
+        };
+        list::tags(&self.engine, query).await
     }
 
     /// A page of the full names (`organization/repository`) of the repositories of these
@@ -230,17 +313,37 @@ impl Metadata {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<String>> {
-        todo!()
+        list::catalog(&self.engine, organizations, now, after, limit).await
     }
 
     /// What an organization holds. Counts its live tags: not for every request.
     pub async fn usage(&self, organization: OrganizationId, now: i64) -> Result<Usage> {
-        todo!()
+        usage::usage(&self.engine, organization, now).await
     }
 
     /// Compares everything that is kept incrementally with what the other rows say (Q2). Reads
     /// everything. Empty: all is right.
     pub async fn recount(&self) -> Result<Vec<Discrepancy>> {
-        todo!()
+        recount::recount(&self.engine).await
+    }
+
+    async fn want(&self, around: &wanted::Around, now: i64) -> Result<Vec<Wanted>> {
+        let missing = wanted::missing(&self.engine, around, now).await?;
+        if let Some(mark) = missing.mark {
+            self.engine
+                .write(mark, |tx, mark| Box::pin(wanted::mark(tx, mark)))
+                .await?;
+        }
+        Ok(missing.blobs)
+    }
+
+    async fn reschedule(&self, digest: &Digest, retry_at: Option<i64>) -> Result<()> {
+        let attempt = wanted::Attempt {
+            digest: digest.clone(),
+            retry_at,
+        };
+        self.engine
+            .write(attempt, |tx, attempt| Box::pin(wanted::reschedule(tx, attempt)))
+            .await
     }
 }

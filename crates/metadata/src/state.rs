@@ -74,6 +74,8 @@ pub struct StoredBlob {
 }
 
 /// A blob that a manifest of the repository names.
+// Four independent facts about one row; none of them excludes another.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobState {
     /// The repository it was found in.

@@ -1,0 +1,166 @@
+//! The engine behind the queries: reads on their own, writes in transactions.
+
+mod sqlite;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::MetadataError;
+use crate::sql::{Row, Statement, Value};
+use sqlite::{Sqlite, SqliteTransaction};
+
+/// The engines that there are.
+#[derive(Debug)]
+pub(crate) enum Engine {
+    Sqlite(Sqlite),
+}
+
+impl Engine {
+    pub(crate) async fn open_sqlite(path: &Path) -> Result<Self, MetadataError> {
+        Ok(Self::Sqlite(Sqlite::open(path).await?))
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(engine) => engine.close().await,
+        }
+    }
+
+    /// One read of one row, outside any transaction.
+    pub(crate) async fn fetch_optional(
+        &self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Option<Row>, MetadataError> {
+        match self {
+            Self::Sqlite(engine) => engine.fetch_optional(statement, values).await,
+        }
+    }
+
+    /// One read of many rows, outside any transaction.
+    pub(crate) async fn fetch_all(
+        &self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, MetadataError> {
+        match self {
+            Self::Sqlite(engine) => engine.fetch_all(statement, values).await,
+        }
+    }
+
+    /// Runs `work` in a transaction and commits it if it succeeds.
+    ///
+    /// It runs as a task of its own: a caller that goes away neither cuts the work short nor leaves
+    /// the writer inside a transaction. `work` can be run again, for engines that ask for a retry.
+    pub(crate) async fn write<D, T, E, F>(self: &Arc<Self>, data: D, work: F) -> Result<T, E>
+    where
+        D: Send + Sync + 'static,
+        T: Send + 'static,
+        E: From<MetadataError> + Send + 'static,
+        F: for<'t> Fn(&'t mut Transaction, &'t D) -> BoxFuture<'t, Result<T, E>> + Send + Sync + 'static,
+    {
+        let engine = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let mut transaction = engine.begin().await?;
+            match work(&mut transaction, &data).await {
+                Ok(value) => {
+                    transaction.commit().await?;
+                    Ok(value)
+                }
+                Err(error) => {
+                    transaction.roll_back().await;
+                    Err(error)
+                }
+            }
+        });
+        task.await
+            .unwrap_or_else(|failure| Err(interrupted(failure).into()))
+    }
+
+    async fn begin(&self) -> Result<Transaction, MetadataError> {
+        match self {
+            Self::Sqlite(engine) => Ok(Transaction::Sqlite(engine.begin().await?)),
+        }
+    }
+}
+
+fn interrupted(failure: tokio::task::JoinError) -> MetadataError {
+    let action = "run transaction";
+    if failure.is_cancelled() {
+        MetadataError::Unavailable {
+            action,
+            source: failure.into(),
+        }
+    } else {
+        MetadataError::Failed {
+            action,
+            source: failure.into(),
+        }
+    }
+}
+
+/// A transaction that is running. Dropped, it is rolled back.
+pub(crate) enum Transaction {
+    Sqlite(SqliteTransaction),
+}
+
+impl Transaction {
+    /// Runs a statement and says how many rows it changed.
+    pub(crate) async fn execute(
+        &mut self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<u64, MetadataError> {
+        match self {
+            Self::Sqlite(transaction) => transaction.execute(statement, values).await,
+        }
+    }
+
+    pub(crate) async fn fetch_optional(
+        &mut self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Option<Row>, MetadataError> {
+        match self {
+            Self::Sqlite(transaction) => transaction.fetch_optional(statement, values).await,
+        }
+    }
+
+    pub(crate) async fn fetch_all(
+        &mut self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, MetadataError> {
+        match self {
+            Self::Sqlite(transaction) => transaction.fetch_all(statement, values).await,
+        }
+    }
+
+    /// The row of a statement that always gives one.
+    pub(crate) async fn fetch_one(
+        &mut self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Row, MetadataError> {
+        self.fetch_optional(statement, values)
+            .await?
+            .ok_or_else(|| MetadataError::Corrupt {
+                action: statement.action,
+                source: "no row in the answer".into(),
+            })
+    }
+
+    async fn commit(self) -> Result<(), MetadataError> {
+        match self {
+            Self::Sqlite(transaction) => transaction.commit().await,
+        }
+    }
+
+    async fn roll_back(self) {
+        match self {
+            Self::Sqlite(transaction) => transaction.roll_back().await,
+        }
+    }
+}

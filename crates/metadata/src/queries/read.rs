@@ -1,0 +1,205 @@
+//! The reads of the pull path, one statement each.
+
+use bytes::Bytes;
+use quayside_oci::{Digest, Kind};
+
+use crate::engine::Engine;
+use crate::sql::{Row, Statement, args};
+use crate::{
+    BlobState, INDEX_DEPTH, MetadataError, OrganizationId, StoredBlob, StoredManifest, TagState, View,
+};
+
+const TAG: Statement = Statement::new(
+    "read tag",
+    "SELECT m.repository_id, m.id, m.digest, m.media_type, m.kind, m.body, m.released_at IS NOT NULL,
+            t.ends_at, t.pulled_at, t.checked_at, t.resolved_at, t.failed_at
+     FROM repository r
+     JOIN tag t ON t.repository_id = r.id AND t.name = $3 AND t.current AND t.name <> ''
+     JOIN manifest m ON m.id = t.manifest_id
+     WHERE r.organization_id = $1 AND r.name = $2",
+);
+
+const MANIFEST: Statement = Statement::new(
+    "read manifest",
+    "SELECT m.repository_id, m.id, m.digest, m.media_type, m.kind, m.body, m.released_at IS NOT NULL
+     FROM repository r
+     JOIN manifest m ON m.repository_id = r.id AND m.digest = $3
+     WHERE r.organization_id = $1 AND r.name = $2",
+);
+
+const PUBLIC_MANIFEST: Statement = Statement::new(
+    "read public manifest",
+    "WITH RECURSIVE holder (id, repository_id, digest, depth) AS (
+       SELECT m.id, m.repository_id, m.digest, 0
+       FROM repository r
+       JOIN manifest m ON m.repository_id = r.id AND m.digest = $3 AND m.released_at IS NULL
+       WHERE r.organization_id = $1 AND r.name = $2
+       UNION
+       SELECT p.id, p.repository_id, p.digest, h.depth + 1
+       FROM holder h
+       JOIN manifest_child c ON c.repository_id = h.repository_id AND c.digest = h.digest
+       JOIN manifest p ON p.id = c.parent_id AND p.released_at IS NULL
+       WHERE h.depth < $5
+     )
+     SELECT m.repository_id, m.id, m.digest, m.media_type, m.kind, m.body, m.released_at IS NOT NULL
+     FROM repository r
+     JOIN manifest m ON m.repository_id = r.id AND m.digest = $3
+     WHERE r.organization_id = $1 AND r.name = $2
+       AND EXISTS (
+         SELECT 1 FROM holder h
+         JOIN tag t ON t.manifest_id = h.id AND t.current AND t.name <> '' AND t.ends_at > $4)",
+);
+
+/// Of several manifests that name the blob, the largest declared size is taken, a layer's first: the
+/// index gives that row at once.
+macro_rules! blob_of_repository {
+    () => {
+        "SELECT r.id, COALESCE(b.size, mb.size), b.storage_key, b.size, b.private,
+                NOT b.private OR EXISTS (
+                  SELECT 1 FROM proof p WHERE p.digest = b.digest AND p.organization_id = $1),
+                mb.layer, b.storage_key IS NULL AND b.wanted_at IS NOT NULL
+         FROM repository r
+         JOIN manifest_blob mb ON mb.digest = $3 AND mb.repository_id = r.id
+         JOIN blob b ON b.digest = mb.digest
+         WHERE r.organization_id = $1 AND r.name = $2"
+    };
+}
+
+const BLOB: Statement = Statement::new(
+    "read blob",
+    concat!(
+        blob_of_repository!(),
+        " ORDER BY mb.layer DESC, mb.size DESC LIMIT 1"
+    ),
+);
+
+const PUBLIC_BLOB: Statement = Statement::new(
+    "read public blob",
+    concat!(
+        "WITH RECURSIVE holder (id, repository_id, digest, depth) AS (
+           SELECT m.id, m.repository_id, m.digest, 0
+           FROM repository r
+           JOIN manifest_blob mb ON mb.digest = $3 AND mb.repository_id = r.id
+           JOIN manifest m ON m.id = mb.manifest_id AND m.released_at IS NULL
+           WHERE r.organization_id = $1 AND r.name = $2
+           UNION
+           SELECT p.id, p.repository_id, p.digest, h.depth + 1
+           FROM holder h
+           JOIN manifest_child c ON c.repository_id = h.repository_id AND c.digest = h.digest
+           JOIN manifest p ON p.id = c.parent_id AND p.released_at IS NULL
+           WHERE h.depth < $5
+         ) ",
+        blob_of_repository!(),
+        " AND EXISTS (
+            SELECT 1 FROM holder h
+            JOIN tag t ON t.manifest_id = h.id AND t.current AND t.name <> '' AND t.ends_at > $4)
+          ORDER BY mb.layer DESC, mb.size DESC LIMIT 1"
+    ),
+);
+
+/// How the kinds are kept; the numbers never change.
+pub(crate) fn number_of(kind: Kind) -> i64 {
+    match kind {
+        Kind::Image => 0,
+        Kind::Index => 1,
+    }
+}
+
+fn manifest_of(row: &Row) -> Result<StoredManifest, MetadataError> {
+    let kind = match row.int(4)? {
+        0 => Kind::Image,
+        1 => Kind::Index,
+        other => return Err(row.corrupt(format!("manifest kind {other}"))),
+    };
+    Ok(StoredManifest {
+        repository: row.repository(0)?,
+        id: row.manifest(1)?,
+        digest: row.digest(2)?,
+        media_type: row.text(3)?,
+        kind,
+        body: Bytes::from(row.bytes(5)?),
+        released: row.flag(6)?,
+    })
+}
+
+pub(crate) async fn tag(
+    engine: &Engine,
+    organization: OrganizationId,
+    repository: &str,
+    tag: &str,
+) -> Result<Option<TagState>, MetadataError> {
+    let row = engine
+        .fetch_optional(TAG, args![organization, repository, tag])
+        .await?;
+    row.map(|row| {
+        Ok(TagState {
+            repository: row.repository(0)?,
+            manifest: manifest_of(&row)?,
+            ends_at: row.int(7)?,
+            pulled_at: row.int(8)?,
+            checked_at: row.int(9)?,
+            resolved_at: row.int(10)?,
+            failed_at: row.int(11)?,
+        })
+    })
+    .transpose()
+}
+
+pub(crate) async fn manifest(
+    engine: &Engine,
+    organization: OrganizationId,
+    repository: &str,
+    digest: &Digest,
+) -> Result<Option<StoredManifest>, MetadataError> {
+    let row = engine
+        .fetch_optional(MANIFEST, args![organization, repository, digest])
+        .await?;
+    row.as_ref().map(manifest_of).transpose()
+}
+
+pub(crate) async fn public_manifest(
+    engine: &Engine,
+    organization: OrganizationId,
+    repository: &str,
+    digest: &Digest,
+    now: i64,
+) -> Result<Option<StoredManifest>, MetadataError> {
+    let values = args![organization, repository, digest, now, INDEX_DEPTH];
+    let row = engine.fetch_optional(PUBLIC_MANIFEST, values).await?;
+    row.as_ref().map(manifest_of).transpose()
+}
+
+pub(crate) async fn blob(
+    engine: &Engine,
+    organization: OrganizationId,
+    repository: &str,
+    digest: &Digest,
+    view: View,
+) -> Result<Option<BlobState>, MetadataError> {
+    let row = match view {
+        View::Member => {
+            let values = args![organization, repository, digest];
+            engine.fetch_optional(BLOB, values).await?
+        }
+        View::Public { now } => {
+            let values = args![organization, repository, digest, now, INDEX_DEPTH];
+            engine.fetch_optional(PUBLIC_BLOB, values).await?
+        }
+    };
+    row.map(|row| {
+        let stored = match (row.optional_text(2)?, row.optional_count(3)?) {
+            (Some(key), Some(size)) => Some(StoredBlob { key, size }),
+            _ => None,
+        };
+        Ok(BlobState {
+            repository: row.repository(0)?,
+            declared_size: row.count(1)?,
+            stored,
+            private: row.flag(4)?,
+            proven: row.flag(5)?,
+            layer: row.flag(6)?,
+            wanted: row.flag(7)?,
+        })
+    })
+    .transpose()
+}

@@ -1,0 +1,147 @@
+//! Counting what is not held any more: the only statements that lower usage, but for a corrected
+//! size (ENGINE §1.3).
+
+use crate::engine::Transaction;
+use crate::sql::{Rows, Statement, args};
+use crate::{ManifestId, MetadataError, OrganizationId};
+
+/// Of the manifests `$1`: those that are counted and that nothing holds.
+const UNHELD: Statement = Statement::new(
+    "find unheld manifests",
+    "SELECT m.id FROM manifest m
+     WHERE m.id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1)) AND m.released_at IS NULL
+       AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.manifest_id = m.id)
+       AND NOT EXISTS (
+         SELECT 1 FROM manifest_child c JOIN manifest p ON p.id = c.parent_id AND p.released_at IS NULL
+         WHERE c.repository_id = m.repository_id AND c.digest = m.digest)
+       AND NOT EXISTS (
+         SELECT 1 FROM manifest s
+         WHERE s.repository_id = m.repository_id AND s.digest = m.subject AND s.released_at IS NULL)",
+);
+
+const RELEASE: Statement = Statement::new(
+    "mark manifests released",
+    "UPDATE manifest SET released_at = $2
+     WHERE id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))",
+);
+
+/// What the manifests `$2` name and are, and how often.
+macro_rules! gone {
+    () => {
+        "WITH given (id) AS (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($2)),
+         mention (digest) AS (
+           SELECT mb.digest FROM manifest_blob mb WHERE mb.manifest_id IN (SELECT id FROM given)
+           UNION ALL
+           SELECT m.digest FROM manifest m WHERE m.id IN (SELECT id FROM given)
+         ),
+         gone (digest, refs) AS (SELECT n.digest, COUNT(*) FROM mention n GROUP BY n.digest) "
+    };
+}
+
+/// Before references are taken off: a count never stands at 0.
+const SUBTRACT_USAGE: Statement = Statement::new(
+    "subtract usage",
+    concat!(
+        gone!(),
+        "UPDATE organization SET usage_bytes = usage_bytes - (
+           SELECT CAST(COALESCE(SUM(c.size), 0) AS BIGINT) FROM gone g
+           JOIN content c ON c.organization_id = $1 AND c.digest = g.digest AND c.refs <= g.refs)
+         WHERE id = $1"
+    ),
+);
+
+const DROP_CONTENT: Statement = Statement::new(
+    "drop content",
+    concat!(
+        gone!(),
+        "DELETE FROM content WHERE organization_id = $1 AND digest IN (
+           SELECT g.digest FROM gone g
+           JOIN content c ON c.organization_id = $1 AND c.digest = g.digest AND c.refs <= g.refs)"
+    ),
+);
+
+const LESS_CONTENT: Statement = Statement::new(
+    "take references off content",
+    concat!(
+        gone!(),
+        "UPDATE content SET refs = refs - (SELECT g.refs FROM gone g WHERE g.digest = content.digest)
+         WHERE organization_id = $1 AND digest IN (SELECT digest FROM gone)"
+    ),
+);
+
+/// What is left of unverified blobs whose largest declaration may just have gone.
+const SHRUNK: Statement = Statement::new(
+    "find content that weighs less",
+    concat!(
+        gone!(),
+        "SELECT c.digest, c.size - MAX(n.size) FROM gone g
+         JOIN blob b ON b.digest = g.digest AND b.size IS NULL
+         JOIN content c ON c.organization_id = $1 AND c.digest = g.digest
+         JOIN (
+           SELECT mb.digest, mb.size FROM gone g
+           JOIN manifest_blob mb ON mb.digest = g.digest
+           JOIN manifest m ON m.id = mb.manifest_id AND m.organization_id = $1 AND m.released_at IS NULL
+           UNION ALL
+           SELECT m.digest, length(m.body) FROM gone g
+           JOIN repository r ON r.organization_id = $1
+           JOIN manifest m ON m.repository_id = r.id AND m.digest = g.digest AND m.released_at IS NULL
+         ) n ON n.digest = g.digest
+         GROUP BY c.digest, c.size HAVING c.size <> MAX(n.size)"
+    ),
+);
+
+const SHRINK_CONTENT: Statement = Statement::new(
+    "shrink content",
+    "UPDATE content SET size = size - $3 WHERE organization_id = $1 AND digest = $2",
+);
+
+const SHRINK_USAGE: Statement = Statement::new(
+    "shrink usage",
+    "UPDATE organization SET usage_bytes = usage_bytes - $2 WHERE id = $1",
+);
+
+const FOLLOWING: Statement = Statement::new(
+    "find what was held by a manifest",
+    "SELECT m.id FROM manifest_child c
+     JOIN manifest m ON m.repository_id = c.repository_id AND m.digest = c.digest
+     WHERE c.parent_id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))
+     UNION
+     SELECT m.id FROM manifest s
+     JOIN manifest m ON m.repository_id = s.repository_id AND m.subject = s.digest
+     WHERE s.id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))",
+);
+
+/// Releases those of the manifests that nothing holds any more, and what was held through them.
+pub(crate) async fn release(
+    tx: &mut Transaction,
+    organization: OrganizationId,
+    manifests: &[ManifestId],
+    now: i64,
+) -> Result<(), MetadataError> {
+    let mut work = manifests.to_vec();
+    while !work.is_empty() {
+        let unheld = manifests_of(tx, UNHELD, &work).await?;
+        let given = Rows::manifests(&unheld)?;
+        tx.execute(RELEASE, args![&given, now]).await?;
+        for statement in [SUBTRACT_USAGE, DROP_CONTENT, LESS_CONTENT] {
+            tx.execute(statement, args![organization, &given]).await?;
+        }
+        for row in tx.fetch_all(SHRUNK, args![organization, &given]).await? {
+            let (digest, less) = (row.digest(0)?, row.int(1)?);
+            tx.execute(SHRINK_CONTENT, args![organization, &digest, less])
+                .await?;
+            tx.execute(SHRINK_USAGE, args![organization, less]).await?;
+        }
+        work = manifests_of(tx, FOLLOWING, &unheld).await?;
+    }
+    Ok(())
+}
+
+async fn manifests_of(
+    tx: &mut Transaction,
+    statement: Statement,
+    given: &[ManifestId],
+) -> Result<Vec<ManifestId>, MetadataError> {
+    let rows = tx.fetch_all(statement, args![&Rows::manifests(given)?]).await?;
+    rows.iter().map(|row| row.manifest(0)).collect()
+}

@@ -1,0 +1,30 @@
+//! The tables, made or brought up to date when a database is opened.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+/// The words in which the engines' table definitions differ.
+pub(crate) struct Words {
+    /// A number that the engine gives to each row.
+    pub(crate) id: &'static str,
+    /// Bytes.
+    pub(crate) blob: &'static str,
+}
+
+/// Every migration ever released, oldest first. A released one never changes.
+const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "tables", include_str!("../migrations/0001_tables.sql"))];
+
+/// The migrations in an engine's words.
+pub(crate) fn migrator(words: &Words) -> Migrator {
+    let migrations = MIGRATIONS.iter().map(|(version, description, sql)| {
+        let sql = sql.replace("$ID", words.id).replace("$BLOB", words.blob);
+        Migration::new(
+            *version,
+            (*description).into(),
+            MigrationType::Simple,
+            sqlx::AssertSqlSafe(sql).into_sql_str(),
+            false,
+        )
+    });
+    Migrator::with_migrations(migrations.collect())
+}

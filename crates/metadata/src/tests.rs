@@ -1,0 +1,104 @@
+//! The contract of the crate: every test runs on every engine.
+
+mod accounting;
+mod admission;
+mod failure;
+mod fill;
+mod fixture;
+mod listing;
+mod organization;
+mod plan;
+mod random;
+mod renewal;
+mod view;
+mod wanted;
+
+/// Runs each contract on a fresh database of each engine.
+macro_rules! contracts {
+    ($($module:ident: $($name:ident),+ $(,)?;)+) => {
+        mod sqlite {
+            $($(
+                #[tokio::test]
+                async fn $name() {
+                    super::$module::$name(super::fixture::Fixture::sqlite().await).await;
+                }
+            )+)+
+        }
+    };
+}
+
+contracts! {
+    admission:
+        stores_first_pull_and_counts_it,
+        counts_shared_layers_once_per_organization,
+        moves_tag_there_and_back,
+        revives_dead_tag_without_body,
+        keeps_two_tags_on_one_manifest_apart,
+        replaced_tag_that_was_dead_keeps_its_end,
+        pins_only_what_nothing_else_holds,
+        child_that_was_pinned_before_its_index_keeps_its_pin,
+        counts_child_from_the_moment_it_is_stored,
+        holds_referrer_through_its_subject,
+        takes_back_released_manifest_with_children_and_referrers,
+        new_index_takes_back_released_children,
+        reports_manifest_that_is_gone_and_leaves_no_repository,
+        stores_same_manifest_once;
+    accounting:
+        counts_largest_declared_size_until_verified,
+        shrinks_again_when_largest_declaration_goes,
+        corrects_every_organization_when_bytes_are_verified,
+        counts_real_size_for_later_declarations,
+        weight_survives_loss_of_bytes,
+        finds_what_was_tampered_with,
+        reports_usage;
+    renewal:
+        renews_tag_and_lets_lowered_ttl_bite,
+        late_batch_never_shortens_a_life,
+        does_not_revive_dead_or_replaced_tag,
+        head_confirms_without_renewing,
+        digest_pull_renews_every_holder,
+        digest_pull_renews_through_four_indexes_and_no_more,
+        digest_pull_revives_resolved_tag_for_ten_minutes,
+        digest_pull_skips_unconfirmed_tag,
+        digest_pull_pins_what_nothing_live_holds,
+        dead_pin_lives_again,
+        digest_pull_of_released_manifest_changes_nothing,
+        failure_and_confirmation_in_one_moment_follow_their_order,
+        use_counts_without_renewing;
+    view:
+        reads_blob_through_held_and_released_manifests,
+        strangers_see_only_what_live_tags_hold,
+        blob_of_other_repository_is_not_there,
+        private_blob_needs_proof;
+    fill:
+        commits_fill_and_keeps_key_in_one_place,
+        second_fill_is_superseded,
+        fill_without_references_is_garbage,
+        abandoned_fill_may_not_commit,
+        abandons_all_fills_of_the_process_before,
+        anonymous_bytes_are_free_for_good,
+        forgets_bytes_only_of_that_key;
+    wanted:
+        wants_missing_blobs_configs_first,
+        complete_image_wants_nothing,
+        keeps_backoff_of_what_is_wanted_already,
+        gives_up_until_next_pull,
+        wants_images_around_a_layer,
+        asks_only_for_organization_that_wanted_it,
+        tells_children_of_held_indexes;
+    listing:
+        lists_live_tags_in_byte_order,
+        unknown_repository_differs_from_last_page,
+        catalogs_full_names_in_byte_order;
+    organization:
+        other_identity_starts_empty,
+        organization_comes_back_with_its_content,
+        two_organizations_swap_names,
+        kept_organization_is_not_removed,
+        first_setting_wins;
+    failure:
+        caller_that_goes_away_does_not_block_the_writer,
+        closed_database_is_unavailable;
+    random:
+        any_history_can_be_recounted;
+}
