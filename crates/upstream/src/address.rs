@@ -166,7 +166,11 @@ fn parse_host(host: &str) -> Option<Host<String>> {
     if let Ok(ip) = host.parse::<Ipv6Addr>() {
         return Some(Host::Ipv6(ip));
     }
-    Host::parse(host).ok()
+    // `a..b` and `.` are names to a URL and to nobody else.
+    Host::parse(host).ok().filter(|host| match host {
+        Host::Domain(name) => !name.starts_with('.') && !name.contains(".."),
+        Host::Ipv4(_) | Host::Ipv6(_) => true,
+    })
 }
 
 /// A network written in the mapped form means the IPv4 network.

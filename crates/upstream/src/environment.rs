@@ -1,7 +1,6 @@
 //! What surrounds the process: proxies, name resolution, patience; and the gate that every request
 //! passes before it is sent.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -48,14 +47,17 @@ impl Proxies {
     }
 }
 
+/// Addresses of a name (without the dot of the root), or nothing to ask the system.
+pub type Answers = Arc<dyn Fn(&str) -> Option<Vec<IpAddr>> + Send + Sync>;
+
 /// What a process normally takes from its surroundings and a test gives explicitly.
 #[derive(Clone, Default)]
 pub struct Environment {
     /// Outbound proxies.
     pub proxies: Proxies,
-    /// Answers used instead of asking the system's resolver, by name in lower case. They are
-    /// checked like any other answer.
-    pub resolve: Arc<HashMap<String, Vec<IpAddr>>>,
+    /// Asked for a name's addresses before the system's resolver is. Its answers are checked like
+    /// any other answer.
+    pub resolve: Option<Answers>,
     /// When a transfer counts as too slow to go on with.
     pub drip: DripLimit,
 }

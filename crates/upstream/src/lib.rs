@@ -19,6 +19,6 @@ mod upstream;
 pub use address::{AddressPolicy, Forbidden};
 pub use body::{BlobBody, DripLimit};
 pub use client::{Client, Settings, Spec};
-pub use environment::{Environment, Proxies};
+pub use environment::{Answers, Environment, Proxies};
 pub use error::{BuildError, Source, UpstreamError};
 pub use upstream::{BlobAnswer, Head, ManifestBody, Referrers, Upstream};

@@ -1,23 +1,30 @@
 //! Name resolution whose answers are filtered before anything is dialled (A7): a name that was
 //! harmless yesterday and points at the metadata service today is refused today.
 
-use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::address::Forbidden;
-use crate::environment::Gate;
+use crate::environment::{Answers, Gate};
 
-#[derive(Debug)]
 pub(crate) struct Resolver {
     gate: Arc<Gate>,
-    known: Arc<HashMap<String, Vec<IpAddr>>>,
+    known: Option<Answers>,
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver")
+            .field("gate", &self.gate)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Resolver {
-    pub(crate) fn new(gate: Arc<Gate>, known: Arc<HashMap<String, Vec<IpAddr>>>) -> Self {
+    pub(crate) fn new(gate: Arc<Gate>, known: Option<Answers>) -> Self {
         Self { gate, known }
     }
 }
@@ -26,7 +33,10 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let gate = Arc::clone(&self.gate);
         let name = name.as_str().to_owned();
-        let known = self.known.get(name.trim_end_matches('.')).cloned();
+        let known = self
+            .known
+            .as_ref()
+            .and_then(|answers| answers(name.trim_end_matches('.')));
         Box::pin(async move {
             let answers = match known {
                 Some(ips) => ips,
