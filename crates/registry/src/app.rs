@@ -2,21 +2,117 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use quayside_config::Config;
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use quayside_blobs::Store;
+use quayside_config::{AllowedHost, Config, Database, Scheme, UpstreamSettings};
+use quayside_metadata::Metadata;
+use quayside_upstream::{AddressPolicy, Client, Settings};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::clock::Clock;
+use crate::auth::Authenticator;
+use crate::auth::key::SigningKeys;
+use crate::auth::token::Tokens;
+use crate::clock::{Clock, millis};
+use crate::http::admin::Probes;
+use crate::http::{Front, RequestIds, serve};
+use crate::organizations::Snapshot;
+use crate::organizations::reload::{INTERVAL, Loader};
+use crate::pull::background::{self, Filler, Nudges};
+use crate::pull::warm::Warm;
+use crate::pull::{Contact, Engine};
 
-/// A running registry.
+const USER_AGENT: &str = concat!("quayside/", env!("CARGO_PKG_VERSION"));
+
+/// A running registry. Dropping it leaves its tasks running; end it with [`Server::shutdown`].
 pub struct Server {
     address: SocketAddr,
     admin_address: SocketAddr,
+    engine: Arc<Engine>,
+    loader: Arc<Loader>,
+    probes: Arc<Probes>,
+    drain: Duration,
+    patience: Duration,
+    /// Ends the accept loops.
+    stop: CancellationToken,
+    /// Ends what runs for as long as the process does.
+    end: CancellationToken,
+    connections: TaskTracker,
+    workers: TaskTracker,
 }
 
 impl Server {
-    /// Starts everything that `config` asks for; returns once both ports accept connections.
-    pub async fn start(_config: Config, _clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        anyhow::bail!("not there yet")
+    /// Starts everything that `config` asks for; returns once both ports accept connections. A missing or bad
+    /// organizations file is not fatal (C3).
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let (engine, nudges) = engine(&config, Arc::clone(&clock)).await?;
+        let keys = signing_keys(&config, &engine.metadata).await?;
+        let front = front(&config, &engine, &snapshot, &keys)?;
+        let client = Client::new(upstream_settings(&config.upstream));
+        let loader = Arc::new(Loader::new(
+            config.organizations_file.clone(),
+            engine.metadata.clone(),
+            client,
+            clock,
+            Arc::clone(&snapshot),
+        ));
+        loader.load().await;
+        let listener = bind(config.listen).await?;
+        let admin_listener = bind(config.admin_listen).await?;
+        let server = Self {
+            address: listener.local_addr()?,
+            admin_address: admin_listener.local_addr()?,
+            probes: Arc::new(Probes {
+                snapshot: Arc::clone(&snapshot),
+                stopping: AtomicBool::new(false),
+            }),
+            engine,
+            loader,
+            drain: config.drain,
+            patience: config.shutdown,
+            stop: CancellationToken::new(),
+            end: CancellationToken::new(),
+            connections: TaskTracker::new(),
+            workers: TaskTracker::new(),
+        };
+        server.spawn_workers(snapshot, nudges);
+        let (stop, tracker) = (server.stop.clone(), server.connections.clone());
+        tokio::spawn(serve::run(listener, front, stop, tracker));
+        // Probes are answered to the very end: a pod that finishes its transfers is alive.
+        let (end, probes) = (server.end.clone(), Arc::clone(&server.probes));
+        tokio::spawn(serve::run(admin_listener, probes, end, TaskTracker::new()));
+        Ok(server)
+    }
+
+    fn spawn_workers(&self, snapshot: Arc<ArcSwap<Snapshot>>, nudges: Nudges) {
+        let engine = Arc::clone(&self.engine);
+        self.work(async move { engine.renewals.run(&engine.metadata).await });
+        if self.engine.contact == Contact::Allowed {
+            self.work(Filler::new(Arc::clone(&self.engine), snapshot).run(nudges));
+        }
+        let loader = Arc::clone(&self.loader);
+        self.work(async move {
+            loop {
+                tokio::time::sleep(INTERVAL).await;
+                loader.load().await;
+            }
+        });
+    }
+
+    fn work(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let end = self.end.clone();
+        self.workers.spawn(async move {
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = work => {}
+            }
+        });
     }
 
     /// Where the OCI API is served.
@@ -30,8 +126,121 @@ impl Server {
     }
 
     /// Reads the organizations file at once instead of at the next tick.
-    pub async fn reload_now(&self) {}
+    pub async fn reload_now(&self) {
+        self.loader.load().await;
+    }
 
-    /// Stops accepting, finishes transfers, flushes renewals.
-    pub async fn shutdown(self) {}
+    /// Turns unready, drains, stops accepting, finishes transfers for up to `shutdownSeconds`, writes what waits.
+    pub async fn shutdown(self) {
+        self.probes.stopping.store(true, Ordering::Relaxed);
+        tokio::time::sleep(self.drain).await;
+        self.stop.cancel();
+        self.connections.close();
+        if tokio::time::timeout(self.patience, self.connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = self.connections.len(),
+                "stopping with transfers unfinished"
+            );
+        }
+        self.end.cancel();
+        self.workers.close();
+        self.workers.wait().await;
+        self.engine.renewals.flush(&self.engine.metadata).await;
+        self.engine.metadata.close().await;
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen on {address}"))
+}
+
+async fn engine(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Arc<Engine>, Nudges)> {
+    let Database::Sqlite { path } = &config.database;
+    let metadata = Metadata::open_sqlite(path).await.context("open the database")?;
+    let filesystem = &config.storage.filesystem;
+    let store =
+        Store::open_filesystem(&filesystem.path, filesystem.min_free_bytes).context("open the storage")?;
+    let abandoned = metadata
+        .abandon_all_fills(clock.now().saturating_add(millis(config.gc.grace)))
+        .await;
+    let abandoned = abandoned.context("give up the fills of the last run")?;
+    if abandoned > 0 {
+        tracing::info!(abandoned, "fills of the last run became garbage");
+    }
+    let (nudger, nudges) = background::channel();
+    let engine = Engine {
+        metadata,
+        store,
+        clock,
+        contact: if config.feature_proxy_cache {
+            Contact::Allowed
+        } else {
+            Contact::Never
+        },
+        grace: config.gc.grace,
+        warm: Warm::new(config.gc.grace),
+        renewals: Default::default(),
+        backoffs: Default::default(),
+        tag_flights: Default::default(),
+        digest_flights: Default::default(),
+        running: Default::default(),
+        passthrough: Default::default(),
+        background: nudger,
+    };
+    Ok((Arc::new(engine), nudges))
+}
+
+async fn signing_keys(config: &Config, metadata: &Metadata) -> anyhow::Result<SigningKeys> {
+    let Some(path) = &config.auth.signing_key_file else {
+        return SigningKeys::of_database(metadata).await;
+    };
+    let text = tokio::fs::read_to_string(path)
+        .await
+        .with_context(|| format!("read {}", path.display()))?;
+    SigningKeys::parse(&text).with_context(|| format!("read the signing keys in {}", path.display()))
+}
+
+fn front(
+    config: &Config,
+    engine: &Arc<Engine>,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+    keys: &SigningKeys,
+) -> anyhow::Result<Arc<Front>> {
+    let scheme = match config.preferred_url_scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    };
+    let tokens = Tokens::new(keys, config.server_hostname.clone());
+    let users = config.auth.users.clone();
+    Ok(Arc::new(Front {
+        engine: Arc::clone(engine),
+        snapshot: Arc::clone(snapshot),
+        authenticator: Authenticator::new(users, Arc::clone(snapshot), Arc::clone(&engine.clock), tokens)?,
+        realm: format!("{scheme}://{}/v2/auth", config.server_hostname),
+        service: config.server_hostname.clone(),
+        trusted_networks: config.trusted_networks.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        ids: RequestIds::default(),
+    }))
+}
+
+fn upstream_settings(settings: &UpstreamSettings) -> Settings {
+    let (mut names, mut networks) = (Vec::new(), Vec::new());
+    for allowed in &settings.allowed_hosts {
+        match allowed {
+            AllowedHost::Name(name) => names.push(name.clone()),
+            AllowedHost::Net(network) => networks.push(*network),
+        }
+    }
+    Settings {
+        connect_timeout: settings.connect_timeout,
+        read_timeout: settings.read_timeout,
+        allowed: AddressPolicy::new(&names, &networks),
+        user_agent: USER_AGENT.to_owned(),
+    }
 }

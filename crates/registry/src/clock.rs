@@ -23,7 +23,7 @@ pub trait Clock: Send + Sync + 'static {
 }
 
 /// `duration` in whole milliseconds; what does not fit is as good as never.
-pub fn millis(duration: Duration) -> Millis {
+pub(crate) fn millis(duration: Duration) -> Millis {
     Millis::try_from(duration.as_millis()).unwrap_or(NEVER)
 }
 
@@ -50,12 +50,15 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that shows `start`.
     pub fn new(start: Millis) -> Self {
-        Self { now: Arc::new(watch::Sender::new(start)) }
+        Self {
+            now: Arc::new(watch::Sender::new(start)),
+        }
     }
 
     /// Moves the clock forward and wakes every sleeper whose time has come.
     pub fn advance(&self, duration: Duration) {
-        self.now.send_modify(|now| *now = now.saturating_add(millis(duration)));
+        self.now
+            .send_modify(|now| *now = now.saturating_add(millis(duration)));
     }
 
     /// Sets the clock to `now`, which may lie in the past: a stepped wall clock.

@@ -1,8 +1,15 @@
 //! The pull-through registry: an OCI distribution endpoint that answers from its cache, and fills the cache
 //! from the upstreams of its organizations.
+//!
+//! `http` reads requests and writes answers, `auth` says who asks and what they may, `pull` decides and carries out,
+//! `organizations` keeps what is served in step with its file. `app` puts them together.
 
 mod app;
+mod auth;
 mod clock;
+mod http;
+mod organizations;
+mod pull;
 
 pub use app::Server;
 pub use clock::{Clock, ManualClock, Millis, NEVER, SystemClock};

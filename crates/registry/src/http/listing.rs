@@ -1,0 +1,155 @@
+//! Lists: tags, catalog, referrers (L1, L2).
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use quayside_metadata::{OrganizationId, TagPage};
+use quayside_oci::{Digest, ErrorCode, FullName};
+use serde_json::json;
+
+use super::Response;
+use super::error::Problem;
+use super::v2::{Context, json};
+use crate::auth::access::{Decision, decide};
+use crate::auth::{Proof, Who};
+use crate::pull::error::PullError;
+
+const MAX_PAGE: u32 = 1_000;
+
+struct Page {
+    limit: u32,
+    after: Option<String>,
+}
+
+fn page(query: Option<&str>) -> Result<Page, Problem> {
+    let mut page = Page {
+        limit: MAX_PAGE,
+        after: None,
+    };
+    for (key, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match &*key {
+            "n" => page.limit = limit(&value)?,
+            "last" => page.after = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    Ok(page)
+}
+
+fn limit(value: &str) -> Result<u32, Problem> {
+    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        let message = "n has to be a number, 0 or more";
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::PaginationNumberInvalid,
+            message,
+        ));
+    }
+    // More digits than fit are over the limit too.
+    Ok(value.parse().unwrap_or(MAX_PAGE).min(MAX_PAGE))
+}
+
+fn linked(mut response: Response, path: &str, limit: u32, last: Option<&String>) -> Response {
+    let last = last.map(|last| url::form_urlencoded::byte_serialize(last.as_bytes()).collect::<String>());
+    let link = last.map(|last| format!("<{path}?n={limit}&last={last}>; rel=\"next\""));
+    if let Some(Ok(link)) = link.map(|link| HeaderValue::from_str(&link)) {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    response
+}
+
+/// Live tags of a repository, sorted.
+pub(crate) async fn tags(context: &Context<'_>, name: &FullName) -> Result<Response, Problem> {
+    let authorized = context.authorize(name).await?;
+    let (page, engine) = (page(context.query)?, &context.front.engine);
+    let repository = authorized.served.spec.remote.local_repository(&name.repository);
+    engine.renewals.flush(&engine.metadata).await;
+    let (id, now) = (authorized.served.id, engine.now());
+    // One more than asked for tells whether there is a next page.
+    let tags = engine
+        .metadata
+        .tags(
+            id,
+            repository.as_str(),
+            now,
+            page.after.as_deref(),
+            page.limit + 1,
+        )
+        .await;
+    let mut tags = match tags.map_err(PullError::from)? {
+        TagPage::Page(tags) => tags,
+        TagPage::Unknown => {
+            return Err(Problem::not_found(
+                ErrorCode::NameUnknown,
+                "the repository has no live tags here",
+            ));
+        }
+    };
+    let more = tags.len() > page.limit as usize;
+    tags.truncate(page.limit as usize);
+    let response = json(Bytes::from(
+        json!({ "name": name.to_string(), "tags": tags }).to_string(),
+    ));
+    Ok(linked(
+        response,
+        &format!("/v2/{name}/tags/list"),
+        page.limit,
+        tags.last().filter(|_| more),
+    ))
+}
+
+/// Repositories with live tags that the caller may pull.
+pub(crate) async fn catalog(context: &Context<'_>) -> Result<Response, Problem> {
+    let caller = context.caller().await?;
+    let (page, snapshot, engine) = (
+        page(context.query)?,
+        context.front.snapshot.load_full(),
+        &context.front.engine,
+    );
+    // What a token lists is about repositories; the catalog asks who the caller is.
+    let proof = if caller.proof == Proof::None {
+        Proof::None
+    } else {
+        Proof::Password
+    };
+    let asking = crate::auth::Caller {
+        proof,
+        ..caller.clone()
+    };
+    let visible = snapshot.by_name.values().filter(|served| {
+        matches!(
+            decide(Some(&served.spec), &asking, ""),
+            Decision::Member | Decision::Public
+        )
+    });
+    let visible: Vec<OrganizationId> = visible.map(|served| served.id).collect();
+    if visible.is_empty() && caller.who == Who::Anonymous {
+        return Err(context.challenge(None));
+    }
+    let names = engine
+        .metadata
+        .catalog(&visible, engine.now(), page.after.as_deref(), page.limit + 1)
+        .await;
+    let mut names = names.map_err(PullError::from)?;
+    let more = names.len() > page.limit as usize;
+    names.truncate(page.limit as usize);
+    let response = json(Bytes::from(json!({ "repositories": names }).to_string()));
+    Ok(linked(
+        response,
+        "/v2/_catalog",
+        page.limit,
+        names.last().filter(|_| more),
+    ))
+}
+
+/// The referrers API is not offered yet; clients fall back to the tag scheme on a 404.
+pub(crate) async fn referrers(
+    context: &Context<'_>,
+    name: &FullName,
+    _digest: &Digest,
+) -> Result<Response, Problem> {
+    context.authorize(name).await?;
+    Err(Problem::not_found(
+        ErrorCode::Unsupported,
+        "the referrers API is not offered here",
+    ))
+}

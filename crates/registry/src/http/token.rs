@@ -1,0 +1,173 @@
+//! A1: the token service, `GET` and `POST /v2/auth`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use quayside_oci::{ErrorCode, FullName};
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::error::Problem;
+use super::v2::json;
+use super::{Front, Response};
+use crate::auth::access::{Decision, decide};
+use crate::auth::token::{Grant, LIFETIME_SECONDS};
+use crate::auth::{Caller, Proof, Who, decode_basic};
+
+/// A form over this is refused (O4).
+const MAX_FORM: usize = 16 << 10;
+
+pub(crate) async fn answer(
+    front: &Arc<Front>,
+    request: http::Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response, Problem> {
+    let trusted = front.is_trusted(request.headers(), peer.ip());
+    let (who, scopes) = match *request.method() {
+        Method::GET | Method::HEAD => {
+            let scopes = scopes(request.uri().query().unwrap_or_default());
+            (basic(front, request.headers()).await?, scopes)
+        }
+        Method::POST => password_grant(front, request).await?,
+        _ => {
+            let message = "the token service takes GET and POST";
+            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message);
+            return Err(problem.header(header::ALLOW, "GET, POST"));
+        }
+    };
+    let caller = Caller {
+        who,
+        proof: Proof::Password,
+        trusted,
+    };
+    let grants = scopes
+        .into_iter()
+        .map(|scope| grant(front, &caller, scope))
+        .collect();
+    let token = front
+        .authenticator
+        .tokens
+        .issue(&caller.who.login(), grants, front.engine.now());
+    let token = token.ok_or_else(|| {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::Unknown,
+            "no token could be signed",
+        )
+    })?;
+    // podman throws a token away whose life, counted from `issued_at`, is over: this is the machine's time.
+    let issued_at = jiff::Timestamp::now()
+        .round(jiff::Unit::Second)
+        .unwrap_or_default()
+        .to_string();
+    let body = json!({
+        "token": token, "access_token": token, "expires_in": LIFETIME_SECONDS, "issued_at": issued_at,
+    });
+    let mut response = json(Bytes::from(body.to_string()));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+async fn basic(front: &Front, headers: &HeaderMap) -> Result<Who, Problem> {
+    let Some(header) = headers.get(header::AUTHORIZATION) else {
+        return Ok(Who::Anonymous);
+    };
+    let credentials = header.to_str().ok().and_then(|header| header.split_once(' '));
+    let credentials = credentials.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+    let credentials = credentials.and_then(|(_, encoded)| decode_basic(encoded.trim()));
+    let (login, password) = credentials.ok_or_else(|| unauthorized("the credentials cannot be read"))?;
+    check(front, &login, password).await
+}
+
+async fn check(front: &Front, login: &str, password: SecretString) -> Result<Who, Problem> {
+    front
+        .authenticator
+        .password(login, password)
+        .await
+        .map_err(|error| unauthorized(&error.to_string()))
+}
+
+fn unauthorized(message: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
+}
+
+/// The OAuth2 password grant, as containerd and helm send it.
+async fn password_grant(
+    front: &Front,
+    request: http::Request<Incoming>,
+) -> Result<(Who, Vec<String>), Problem> {
+    let bad = |message: &str| Problem::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message);
+    let (parts, body) = request.into_parts();
+    let form = Limited::new(body, MAX_FORM)
+        .collect()
+        .await
+        .map_err(|_| bad("the form cannot be read"))?
+        .to_bytes();
+    let form = std::str::from_utf8(&form).map_err(|_| bad("the form is not UTF-8"))?;
+    let field = |name: &str| pairs(form).find(|(key, _)| key == name).map(|(_, value)| value);
+    let who = match (
+        field("grant_type").as_deref(),
+        field("username"),
+        field("password"),
+    ) {
+        (Some("password"), Some(login), Some(password)) if !login.is_empty() => {
+            check(front, &login, SecretString::from(password)).await?
+        }
+        (Some("password") | None, _, _) => basic(front, &parts.headers).await?,
+        _ => return Err(bad("only the password grant is offered")),
+    };
+    Ok((who, scopes(form)))
+}
+
+fn pairs(form: &str) -> impl Iterator<Item = (String, String)> {
+    url::form_urlencoded::parse(form.as_bytes()).into_owned()
+}
+
+/// The asked scopes; one parameter may hold several, separated by spaces.
+fn scopes(form: &str) -> Vec<String> {
+    let scopes = pairs(form).filter(|(key, _)| key == "scope");
+    scopes
+        .flat_map(|(_, value)| value.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        .filter(|scope| !scope.is_empty())
+        .collect()
+}
+
+/// What of an asked scope the caller gets; a scope is always listed, possibly with nothing.
+fn grant(front: &Front, caller: &Caller, scope: String) -> Grant {
+    let mut parts = scope.splitn(2, ':');
+    let kind = parts.next().unwrap_or_default().to_owned();
+    let (name, actions) = parts
+        .next()
+        .unwrap_or_default()
+        .rsplit_once(':')
+        .unwrap_or_default();
+    let asked = actions.split(',').any(|action| action == "pull" || action == "*");
+    let actions = if kind == "repository" && asked && may_pull(front, caller, name) {
+        vec!["pull".to_owned()]
+    } else {
+        vec![]
+    };
+    Grant {
+        kind,
+        name: name.to_owned(),
+        actions,
+    }
+}
+
+fn may_pull(front: &Front, caller: &Caller, name: &str) -> bool {
+    let Ok(parsed) = FullName::parse(name) else {
+        return false;
+    };
+    let snapshot = front.snapshot.load();
+    let organization = snapshot.get(&parsed.organization).map(|served| &*served.spec);
+    matches!(
+        decide(organization, caller, name),
+        Decision::Member | Decision::Public
+    )
+}

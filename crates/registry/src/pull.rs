@@ -1,0 +1,90 @@
+//! What a pull does: from the freshness of a tag to the bytes of a blob.
+//!
+//! `freshness` decides, `manifests` and `blobs` carry out; `fill` reads one blob from upstream for everybody who
+//! wants it; `background` completes images that somebody began to pull.
+
+pub(crate) mod background;
+pub(crate) mod backoff;
+pub(crate) mod blobs;
+pub(crate) mod error;
+pub(crate) mod fill;
+pub(crate) mod flights;
+pub(crate) mod freshness;
+pub(crate) mod manifests;
+pub(crate) mod passthrough;
+pub(crate) mod renewals;
+pub(crate) mod resume;
+pub(crate) mod running;
+pub(crate) mod tags;
+pub(crate) mod warm;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quayside_blobs::Store;
+use quayside_metadata::Metadata;
+
+use crate::clock::{Clock, Millis, millis};
+
+pub(crate) use error::PullError;
+
+/// Whether the client asked for the content or only for what is known of it (M11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Head,
+}
+
+/// On what ground the request is answered (A3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Viewer {
+    /// May cause everything that a pull can cause.
+    Member,
+    /// Sees what is cached and live, causes nothing.
+    Public,
+}
+
+/// Whether upstreams may be contacted at all (C2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contact {
+    Allowed,
+    Never,
+}
+
+/// The value of `X-Cache` (M14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CacheStatus {
+    Hit,
+    Miss,
+    Revalidated,
+    Stale,
+}
+
+/// What everything below `pull` works with.
+pub(crate) struct Engine {
+    pub(crate) metadata: Metadata,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) contact: Contact,
+    /// `gc.graceSeconds`: how long garbage keeps its bytes (G3).
+    pub(crate) grace: Duration,
+    pub(crate) warm: warm::Warm,
+    pub(crate) renewals: renewals::Renewals,
+    pub(crate) backoffs: backoff::Backoffs,
+    pub(crate) tag_flights: flights::Flights<tags::TagKey, tags::Refreshed>,
+    pub(crate) digest_flights: flights::Flights<manifests::DigestKey, manifests::Fetched>,
+    pub(crate) running: running::Running,
+    pub(crate) passthrough: passthrough::Gates,
+    pub(crate) background: background::Nudger,
+}
+
+impl Engine {
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    /// The earliest moment at which bytes that became garbage now may be deleted (G3).
+    pub(crate) fn garbage_not_before(&self) -> Millis {
+        self.now().saturating_add(millis(self.grace))
+    }
+}

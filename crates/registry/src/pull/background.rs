@@ -1,0 +1,255 @@
+//! B6: completing images that somebody began to pull.
+//!
+//! There is no queue: a blob row that is marked wanted and has no bytes *is* the queue, so it survives a restart.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use quayside_metadata::{ManifestId, MetadataError, RepositoryId, Wanted};
+use quayside_oci::{Digest, RepositoryName};
+use quayside_upstream::UpstreamError;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::Engine;
+use super::error::PullError;
+use super::fill::{Fill, Outcome};
+use super::resume::Order;
+use super::running::Attendance;
+use crate::clock::{Millis, millis};
+use crate::organizations::Snapshot;
+
+const PER_HOST: usize = 2;
+const IN_ALL: usize = 4;
+/// How many due blobs one look at the database brings.
+const PAGE: u32 = 64;
+/// How often blobs whose time has come are looked for.
+const TICK: Duration = Duration::from_secs(1);
+const FIRST_RETRY: Millis = 5_000;
+const LONGEST_RETRY: Millis = 600_000;
+/// After a 429 without `Retry-After`, and after bytes that did not hash to their digest (B3).
+const PAUSE: Duration = Duration::from_secs(60);
+/// Nudges that wait; what does not fit comes again with the next pull.
+const NUDGES: usize = 4_096;
+
+/// A reason to look whether blobs are missing.
+#[derive(Debug)]
+pub(crate) enum Nudge {
+    /// An image was pulled by tag.
+    Image { manifest: ManifestId },
+    /// An image was pulled by digest: a child of an index waits for the first of its layers.
+    ImageUnlessChild {
+        repository: RepositoryId,
+        manifest: ManifestId,
+    },
+    /// A layer was asked for.
+    Layer {
+        repository: RepositoryId,
+        digest: Digest,
+    },
+}
+
+/// Where requests leave their nudges. Never blocks.
+#[derive(Clone)]
+pub(crate) struct Nudger(mpsc::Sender<Nudge>);
+
+/// The other end.
+pub(crate) struct Nudges(mpsc::Receiver<Nudge>);
+
+pub(crate) fn channel() -> (Nudger, Nudges) {
+    let (sender, receiver) = mpsc::channel(NUDGES);
+    (Nudger(sender), Nudges(receiver))
+}
+
+impl Nudger {
+    pub(crate) fn send(&self, nudge: Nudge) {
+        if self.0.try_send(nudge).is_err() {
+            tracing::debug!("background filler is behind, a nudge was dropped");
+        }
+    }
+}
+
+struct Task {
+    host: Arc<str>,
+    fill: Arc<Fill>,
+}
+
+/// Fills wanted blobs for as long as the process runs.
+pub(crate) struct Filler {
+    engine: Arc<Engine>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    tasks: HashMap<Digest, Task>,
+    done: JoinSet<(Digest, Outcome)>,
+    failures: HashMap<Digest, u32>,
+    /// Hosts that answered 429, and until when they are left alone.
+    pauses: HashMap<Arc<str>, Millis>,
+}
+
+impl Filler {
+    pub(crate) fn new(engine: Arc<Engine>, snapshot: Arc<ArcSwap<Snapshot>>) -> Self {
+        Self {
+            engine,
+            snapshot,
+            tasks: HashMap::new(),
+            done: JoinSet::new(),
+            failures: HashMap::new(),
+            pauses: HashMap::new(),
+        }
+    }
+
+    pub(crate) async fn run(mut self, mut nudges: Nudges) {
+        loop {
+            if let Err(error) = self.start_due().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "wanted blobs cannot be looked up"
+                );
+            }
+            let tick = self.engine.clock.sleep(TICK);
+            tokio::select! {
+                nudge = nudges.0.recv() => match nudge {
+                    Some(nudge) => self.want(nudge).await,
+                    None => return,
+                },
+                Some(ended) = self.done.join_next() => {
+                    if let Ok((digest, outcome)) = ended {
+                        self.settle(digest, outcome).await;
+                    }
+                }
+                () = tick => {}
+            }
+        }
+    }
+
+    /// Marks what is missing; `start_due` finds it in the next round.
+    async fn want(&self, nudge: Nudge) {
+        let (metadata, now) = (&self.engine.metadata, self.engine.now());
+        let wanted = match &nudge {
+            Nudge::Image { manifest } => metadata.want_manifest(*manifest, now).await.map(drop),
+            Nudge::Layer { repository, digest } => {
+                metadata.want_by_layer(*repository, digest, now).await.map(drop)
+            }
+            Nudge::ImageUnlessChild { repository, manifest } => {
+                match metadata.is_child_of_held_index(*repository, *manifest).await {
+                    Ok(true) => Ok(()),
+                    Ok(false) => metadata.want_manifest(*manifest, now).await.map(drop),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        if let Err(error) = wanted {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                ?nudge,
+                "blobs not marked as wanted"
+            );
+        }
+    }
+
+    async fn start_due(&mut self) -> Result<(), MetadataError> {
+        if self.unattended(None) >= IN_ALL {
+            return Ok(());
+        }
+        let now = self.engine.now();
+        for wanted in self.engine.metadata.wanted(now, PAGE).await? {
+            if self.unattended(None) >= IN_ALL {
+                break;
+            }
+            if let Some(order) = self.order(&wanted, now) {
+                self.start(order);
+            }
+        }
+        Ok(())
+    }
+
+    /// What to fetch for a wanted blob now; nothing if its organization is gone or its host has enough to do.
+    fn order(&self, wanted: &Wanted, now: Millis) -> Option<Order> {
+        let snapshot = self.snapshot.load();
+        let served = snapshot
+            .by_id(wanted.organization)
+            .filter(|served| served.spec.background_fill)?;
+        let host = &served.address;
+        let paused = self.pauses.get(host).is_some_and(|until| now < *until);
+        if paused || self.tasks.contains_key(&wanted.digest) || self.unattended(Some(host)) >= PER_HOST {
+            return None;
+        }
+        let repository: RepositoryName = wanted.repository_name.parse().ok()?;
+        Some(Order {
+            served: Arc::clone(served),
+            repository,
+            digest: wanted.digest.clone(),
+            size: wanted.size,
+        })
+    }
+
+    /// Fills that no client has joined; one that a client reads does not count (B6).
+    fn unattended(&self, host: Option<&Arc<str>>) -> usize {
+        let counts = |task: &&Task| !task.fill.is_attended() && host.is_none_or(|host| *host == task.host);
+        self.tasks.values().filter(counts).count()
+    }
+
+    fn start(&mut self, order: Order) {
+        let (digest, host) = (order.digest.clone(), Arc::clone(&order.served.address));
+        let fill = self
+            .engine
+            .running
+            .join(&self.engine, order, Attendance::Background);
+        self.tasks.insert(
+            digest.clone(),
+            Task {
+                host,
+                fill: Arc::clone(&fill),
+            },
+        );
+        self.done.spawn(async move {
+            let outcome = fill.outcome().await;
+            (digest, outcome)
+        });
+    }
+
+    async fn settle(&mut self, digest: Digest, outcome: Outcome) {
+        let Some(task) = self.tasks.remove(&digest) else {
+            return;
+        };
+        let (engine, now) = (Arc::clone(&self.engine), self.engine.now());
+        let settled = match outcome {
+            Outcome::Found | Outcome::Done => {
+                self.failures.remove(&digest);
+                Ok(())
+            }
+            Outcome::Failed(PullError::Upstream {
+                source: UpstreamError::NotFound { .. },
+                ..
+            })
+            | Outcome::Failed(PullError::Unknown(_)) => {
+                self.failures.remove(&digest);
+                engine.metadata.give_up(&digest).await
+            }
+            Outcome::Failed(PullError::Upstream {
+                source: UpstreamError::RateLimited { retry_after, .. },
+                ..
+            }) => {
+                let until = now.saturating_add(millis(retry_after.unwrap_or(PAUSE)));
+                self.pauses.insert(task.host, until);
+                engine.metadata.postpone(&digest, until).await
+            }
+            Outcome::Failed(PullError::Mismatch { .. }) => {
+                engine
+                    .metadata
+                    .postpone(&digest, now.saturating_add(millis(PAUSE)))
+                    .await
+            }
+            Outcome::Failed(_) | Outcome::Unstored | Outcome::StorageFault => {
+                let failures = self.failures.entry(digest.clone()).or_default();
+                let wait = (FIRST_RETRY << (*failures).min(10)).min(LONGEST_RETRY);
+                *failures += 1;
+                engine.metadata.postpone(&digest, now.saturating_add(wait)).await
+            }
+        };
+        if let Err(error) = settled {
+            tracing::warn!(%digest, error = &error as &dyn std::error::Error, "wanted blob not settled");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! M3: after a failed check, further checks of that upstream are skipped for a while.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Millis, millis};
+
+const FIRST: Millis = 1_000;
+const LONGEST: Millis = 30_000;
+const LONGEST_RETRY_AFTER: Millis = 3_600_000;
+
+/// Whom checks go to: an upstream's address and a fingerprint of the credentials used there.
+pub(crate) type CheckKey = String;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pause {
+    until: Millis,
+    length: Millis,
+}
+
+/// The pauses of all upstreams. Bounded by the number of organizations that were ever served.
+#[derive(Default)]
+pub(crate) struct Backoffs {
+    pauses: Mutex<HashMap<CheckKey, Pause>>,
+}
+
+impl Backoffs {
+    /// Whether a check is to be skipped now.
+    pub(crate) fn skips(&self, key: &str, now: Millis) -> bool {
+        let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        // A pause that reaches further than any pause may last was begun before the clock was set back.
+        pauses
+            .get(key)
+            .is_some_and(|pause| now < pause.until && pause.until - now <= LONGEST_RETRY_AFTER)
+    }
+
+    /// A check failed: pause twice as long as the last time, or as long as upstream asked for.
+    pub(crate) fn failed(&self, key: &str, retry_after: Option<Duration>, now: Millis) {
+        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = pauses
+            .get(key)
+            .map_or(FIRST, |pause| (pause.length * 2).min(LONGEST));
+        let wait = retry_after.map_or(length, |asked| millis(asked).min(LONGEST_RETRY_AFTER));
+        pauses.insert(
+            key.to_owned(),
+            Pause {
+                until: now.saturating_add(wait),
+                length,
+            },
+        );
+    }
+
+    /// Upstream answered something: it is there.
+    pub(crate) fn answered(&self, key: &str) {
+        self.pauses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// M3: 1 s, doubling to 30 s.
+    #[test]
+    fn pauses_double_up_to_thirty_seconds() {
+        let backoffs = Backoffs::default();
+        let mut now = 0;
+        for expected in [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
+            backoffs.failed("a", None, now);
+            assert!(backoffs.skips("a", now + expected - 1));
+            now += expected;
+            assert!(!backoffs.skips("a", now));
+        }
+    }
+
+    /// M3: `Retry-After` is obeyed, but for no longer than an hour.
+    #[test]
+    fn retry_after_is_obeyed_up_to_an_hour() {
+        let backoffs = Backoffs::default();
+        backoffs.failed("a", Some(Duration::from_secs(90)), 0);
+        assert!(backoffs.skips("a", 89_999));
+        assert!(!backoffs.skips("a", 90_000));
+        backoffs.failed("a", Some(Duration::from_secs(86_400)), 100_000);
+        assert!(backoffs.skips("a", 100_000 + 3_599_999));
+        assert!(!backoffs.skips("a", 100_000 + 3_600_000));
+    }
+
+    /// M3: any answer resets; pauses are per host and credential.
+    #[test]
+    fn an_answer_ends_the_pause_of_its_own_key_only() {
+        let backoffs = Backoffs::default();
+        backoffs.failed("a", None, 0);
+        backoffs.failed("b", None, 0);
+        backoffs.answered("a");
+        assert!(!backoffs.skips("a", 1));
+        assert!(backoffs.skips("b", 1));
+        backoffs.failed("a", None, 10);
+        assert!(
+            !backoffs.skips("a", 1_010),
+            "the pause starts at one second again"
+        );
+    }
+}

@@ -1,0 +1,384 @@
+//! Answering a request for a blob: from storage, from a running fill, or past a storage that fails (SPEC §3).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt as _};
+use quayside_blobs::{Blob, Frames, OpenError, ReadError, Spool, StorageKey, WITHHELD_TAIL};
+use quayside_metadata::{BlobState, RepositoryId, StoredBlob, View};
+use quayside_oci::Digest;
+
+use super::background::Nudge;
+use super::error::{PullError, Subject};
+use super::fill::{Fill, Head, Outcome};
+use super::manifests::{DigestKey, Request};
+use super::passthrough::PassThrough;
+use super::resume::Order;
+use super::running::Attendance;
+use super::warm::BlobEntry;
+use super::{CacheStatus, Contact, Engine, Method, Viewer};
+
+/// A blob that can be sent. Nothing of it was read yet.
+pub(crate) struct Located {
+    pub(crate) size: u64,
+    pub(crate) status: CacheStatus,
+    place: Place,
+}
+
+enum Place {
+    /// HEAD: the size is all that is asked for (B4).
+    Nowhere,
+    Stored(Blob),
+    Filling(Order, Arc<Fill>, Arc<Spool>),
+    /// Storage fails: from upstream to this client (O2).
+    Passing(Order),
+}
+
+/// The bytes of an answer.
+pub(crate) enum Bytestream {
+    Nothing,
+    Frames(Frames),
+    Stream(BoxStream<'static, Result<Bytes, BodyError>>),
+}
+
+/// Why a body ends before its length; the connection is cut, so the client knows.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error(transparent)]
+    Read(ReadError),
+    #[error(transparent)]
+    Pull(PullError),
+}
+
+impl Located {
+    fn new(size: u64, status: CacheStatus, place: Place) -> Self {
+        Self { size, status, place }
+    }
+}
+
+impl Engine {
+    /// Finds the blob, starting a fill if it has to come from upstream.
+    pub(crate) async fn blob(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        digest: Digest,
+    ) -> Result<Located, PullError> {
+        let key = (request.served.id, request.repository.clone(), digest);
+        match request.viewer {
+            Viewer::Member => self.member_blob(request, key).await,
+            Viewer::Public => self.public_blob(request, key).await,
+        }
+    }
+
+    async fn member_blob(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        key: DigestKey,
+    ) -> Result<Located, PullError> {
+        // A fill that ends while we look is seen as stored in the next round; a file that is lost as missing.
+        for _ in 0..3 {
+            if let Some(entry) = self.find_stored(request, &key).await? {
+                match self.open(request, &key, &entry).await? {
+                    Some(located) => return Ok(located),
+                    None => continue,
+                }
+            }
+            let state = self
+                .metadata
+                .blob(key.0, key.1.as_str(), &key.2, View::Member)
+                .await?;
+            let state = state.ok_or(PullError::Unknown(Subject::Blob))?;
+            self.nudge_for_layer(request, &key, &state);
+            if request.method == Method::Head {
+                return Ok(Located::new(
+                    state.declared_size,
+                    CacheStatus::Miss,
+                    Place::Nowhere,
+                ));
+            }
+            if self.contact == Contact::Never {
+                return Err(PullError::Unknown(Subject::Blob));
+            }
+            if let Some(located) = self.fill(request, &key, state.declared_size).await? {
+                return Ok(located);
+            }
+        }
+        Err(PullError::Vanished(super::flights::Vanished))
+    }
+
+    /// A stored blob that this organization may be served, from memory while that is fresh.
+    async fn find_stored(
+        &self,
+        request: &Request<'_>,
+        key: &DigestKey,
+    ) -> Result<Option<Arc<BlobEntry>>, PullError> {
+        let now = self.now();
+        let entry = match self.warm.blob(key, now) {
+            Some(entry) => Some(entry),
+            None => {
+                let state = self
+                    .metadata
+                    .blob(key.0, key.1.as_str(), &key.2, View::Member)
+                    .await?;
+                let state = state.ok_or(PullError::Unknown(Subject::Blob))?;
+                state.stored.filter(|_| state.proven).map(|stored| {
+                    let entry = BlobEntry::new(state.repository, stored, state.layer, now);
+                    self.warm.keep_blob(key.clone(), &entry);
+                    entry
+                })
+            }
+        };
+        if let Some(entry) = &entry
+            && self.fills_behind(request)
+            && entry.wants_nudge(now)
+        {
+            self.background.send(Nudge::Layer {
+                repository: entry.repository,
+                digest: key.2.clone(),
+            });
+        }
+        Ok(entry)
+    }
+
+    /// `None`: the bytes turned out to be lost, and the row knows it now (B8).
+    async fn open(
+        &self,
+        request: &Request<'_>,
+        key: &DigestKey,
+        entry: &BlobEntry,
+    ) -> Result<Option<Located>, PullError> {
+        let StoredBlob {
+            key: storage_key,
+            size,
+        } = &entry.stored;
+        if request.method == Method::Head {
+            return Ok(Some(Located::new(*size, CacheStatus::Hit, Place::Nowhere)));
+        }
+        match self.store.open(&parse_key(storage_key)?, *size).await {
+            Ok(blob) => Ok(Some(Located::new(*size, CacheStatus::Hit, Place::Stored(blob)))),
+            Err(OpenError::Missing { .. } | OpenError::WrongLength { .. }) => {
+                self.forget_lost(key, storage_key).await?;
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::warn!(digest = %key.2, error = &error as &dyn std::error::Error, "stored blob cannot be read, passing through");
+                if self.contact == Contact::Never {
+                    return Err(PullError::Unknown(Subject::Blob));
+                }
+                Ok(Some(Located::new(
+                    *size,
+                    CacheStatus::Miss,
+                    Place::Passing(order(request, key, *size)),
+                )))
+            }
+        }
+    }
+
+    async fn forget_lost(&self, key: &DigestKey, storage_key: &str) -> Result<(), PullError> {
+        tracing::warn!(digest = %key.2, key = storage_key, "stored blob is lost or of the wrong length, filling again");
+        self.warm.forget_blob(key);
+        self.metadata
+            .forget_bytes(&key.2, storage_key, self.garbage_not_before())
+            .await?;
+        Ok(())
+    }
+
+    /// `None`: somebody stored it in the meantime.
+    async fn fill(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        key: &DigestKey,
+        size: u64,
+    ) -> Result<Option<Located>, PullError> {
+        let order = order(request, key, size);
+        let fill = self.running.join(self, order.clone(), Attendance::Client);
+        let place = match fill.head().await {
+            Head::Streaming(spool) => Place::Filling(order, fill, spool),
+            Head::Ended(Outcome::Failed(error)) => return Err(error),
+            Head::Ended(Outcome::StorageFault) => Place::Passing(order),
+            Head::Ended(Outcome::Found | Outcome::Done | Outcome::Unstored) => return Ok(None),
+        };
+        Ok(Some(Located::new(size, CacheStatus::Miss, place)))
+    }
+
+    /// B1: through a manifest that a live tag holds, and only what is stored or being filled.
+    async fn public_blob(&self, request: &Request<'_>, key: DigestKey) -> Result<Located, PullError> {
+        let unknown = || PullError::Unknown(Subject::Blob);
+        let view = View::Public { now: self.now() };
+        let state = self
+            .metadata
+            .blob(key.0, key.1.as_str(), &key.2, view)
+            .await?
+            .ok_or_else(unknown)?;
+        if let Some(stored) = state.stored.filter(|_| state.proven) {
+            if request.method == Method::Head {
+                return Ok(Located::new(stored.size, CacheStatus::Hit, Place::Nowhere));
+            }
+            return match self.store.open(&parse_key(&stored.key)?, stored.size).await {
+                Ok(blob) => Ok(Located::new(stored.size, CacheStatus::Hit, Place::Stored(blob))),
+                Err(OpenError::Missing { .. } | OpenError::WrongLength { .. }) => {
+                    self.forget_lost(&key, &stored.key).await?;
+                    Err(unknown())
+                }
+                Err(_) => Err(unknown()),
+            };
+        }
+        let order = order(request, &key, state.declared_size);
+        let fill = self.running.find(&order).ok_or_else(unknown)?;
+        if request.method == Method::Head {
+            return Ok(Located::new(order.size, CacheStatus::Miss, Place::Nowhere));
+        }
+        match fill.head().await {
+            Head::Streaming(spool) => Ok(Located::new(
+                order.size,
+                CacheStatus::Miss,
+                Place::Filling(order, fill, spool),
+            )),
+            Head::Ended(_) => Err(unknown()),
+        }
+    }
+
+    /// Reads a part of a located blob. What can be said before the first byte is said as an error.
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        located: Located,
+        range: Range<u64>,
+    ) -> Result<Bytestream, PullError> {
+        let size = located.size;
+        match located.place {
+            Place::Nowhere => Ok(Bytestream::Nothing),
+            Place::Stored(blob) => Ok(Bytestream::Frames(blob.reader(range))),
+            Place::Passing(order) => self.pass(order, range).await,
+            Place::Filling(order, fill, spool) => {
+                if size <= WITHHELD_TAIL
+                    && let Err(failure) = spool.settled().await
+                {
+                    if failure.is_local_storage() {
+                        return self.pass(order, range).await;
+                    }
+                    return Err(match fill.outcome().await {
+                        Outcome::Failed(error) => error,
+                        _ => order.mismatch(failure.to_string()),
+                    });
+                }
+                let following = Following::new(Arc::clone(self), order, spool, range);
+                Ok(Bytestream::Stream(
+                    stream::unfold(following, Following::step).boxed(),
+                ))
+            }
+        }
+    }
+
+    async fn pass(self: &Arc<Self>, order: Order, range: Range<u64>) -> Result<Bytestream, PullError> {
+        let small = order.size <= WITHHELD_TAIL;
+        let mut passing = PassThrough::start(&self.passthrough, order, range).await?;
+        // What is withheld whole is verified before the head goes out (B3, B5).
+        let first = if small { passing.next().await? } else { None };
+        let first = stream::iter(first.map(Ok));
+        let rest = stream::unfold(Some(passing), |passing| async move {
+            let mut passing = passing?;
+            match passing.next().await {
+                Ok(chunk) => chunk.map(|chunk| (Ok(chunk), Some(passing))),
+                Err(error) => Some((Err(BodyError::Pull(error)), None)),
+            }
+        });
+        Ok(Bytestream::Stream(first.chain(rest).boxed()))
+    }
+
+    fn fills_behind(&self, request: &Request<'_>) -> bool {
+        request.viewer == Viewer::Member
+            && request.method == Method::Get
+            && request.served.spec.background_fill
+            && self.contact == Contact::Allowed
+    }
+
+    /// B6: the first GET of a layer is when the rest of a child's blobs becomes wanted.
+    fn nudge_for_layer(&self, request: &Request<'_>, key: &DigestKey, state: &BlobState) {
+        if state.layer && self.fills_behind(request) {
+            let repository: RepositoryId = state.repository;
+            self.background.send(Nudge::Layer {
+                repository,
+                digest: key.2.clone(),
+            });
+        }
+    }
+}
+
+/// The database holds only keys that were keys when they were written.
+fn parse_key(text: &str) -> Result<StorageKey, PullError> {
+    StorageKey::parse(text).map_err(|source| PullError::Key {
+        key: text.into(),
+        source: Arc::new(source),
+    })
+}
+
+fn order(request: &Request<'_>, key: &DigestKey, size: u64) -> Order {
+    Order {
+        served: Arc::clone(request.served),
+        repository: key.1.clone(),
+        digest: key.2.clone(),
+        size,
+    }
+}
+
+/// A client that follows a spool, and goes on without it if storage fails on the way (O2).
+struct Following {
+    engine: Arc<Engine>,
+    order: Order,
+    spool: Arc<Spool>,
+    rest: Range<u64>,
+    reading: Reading,
+}
+
+enum Reading {
+    Spool(Frames),
+    Passing(Box<PassThrough>),
+    Over,
+}
+
+impl Following {
+    fn new(engine: Arc<Engine>, order: Order, spool: Arc<Spool>, range: Range<u64>) -> Self {
+        let reading = Reading::Spool(spool.follow(range.clone()));
+        Self {
+            engine,
+            order,
+            spool,
+            rest: range,
+            reading,
+        }
+    }
+
+    async fn step(mut self) -> Option<(Result<Bytes, BodyError>, Self)> {
+        let next = self.next().await?;
+        if next.is_err() {
+            self.reading = Reading::Over;
+        }
+        Some((next, self))
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        loop {
+            match &mut self.reading {
+                Reading::Over => return None,
+                Reading::Passing(passing) => {
+                    return passing.next().await.map_err(BodyError::Pull).transpose();
+                }
+                Reading::Spool(frames) => match frames.next().await? {
+                    Ok(frame) => {
+                        self.rest.start += frame.len() as u64;
+                        return Some(Ok(frame));
+                    }
+                    Err(ReadError::Failed(failure)) if failure.is_local_storage() => {}
+                    Err(error) => return Some(Err(BodyError::Read(error))),
+                },
+            }
+            let prefix = self.spool.follow(0..self.spool.released());
+            let gates = &self.engine.passthrough;
+            match PassThrough::take_over(gates, self.order.clone(), prefix, self.rest.clone()).await {
+                Ok(passing) => self.reading = Reading::Passing(Box::new(passing)),
+                Err(error) => return Some(Err(BodyError::Pull(error))),
+            }
+        }
+    }
+}

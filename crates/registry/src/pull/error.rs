@@ -1,0 +1,78 @@
+//! Why a pull was not answered with content. Statuses and codes are chosen at the HTTP boundary.
+
+use std::sync::Arc;
+
+use quayside_metadata::MetadataError;
+use quayside_oci::ManifestError;
+use quayside_upstream::UpstreamError;
+
+use super::freshness::Answer;
+
+/// What a 404 is about (M8, B11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Manifest,
+    Blob,
+}
+
+/// Why a pull failed. Cheap to clone: the result of shared work goes to everybody who waited for it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum PullError {
+    /// Upstream answered with a failure, or not at all (M7, M8, B11).
+    #[error("ask {upstream} for a {subject:?}")]
+    Upstream {
+        upstream: Arc<str>,
+        subject: Subject,
+        source: UpstreamError,
+    },
+
+    /// Upstream's manifest is not one (M8, M12).
+    #[error("read the manifest that {upstream} sent")]
+    Manifest {
+        upstream: Arc<str>,
+        source: Arc<ManifestError>,
+    },
+
+    /// Upstream's bytes do not hash to the digest, or are not as many as declared (B3, B10).
+    #[error("verify the blob that {upstream} sent: {reason}")]
+    Mismatch { upstream: Arc<str>, reason: Arc<str> },
+
+    /// Not here, and not to be fetched (B1, C2, A3).
+    #[error("find the {0:?}")]
+    Unknown(Subject),
+
+    /// The database does not answer or does not make sense (O2).
+    #[error("use the database")]
+    Metadata(#[source] Arc<MetadataError>),
+
+    /// The database names a storage key that is none.
+    #[error("read the storage key {key:?}")]
+    Key {
+        key: Arc<str>,
+        source: Arc<quayside_blobs::KeyError>,
+    },
+
+    /// Storage cannot be used and too many transfers pass it by already (O2).
+    #[error("wait for one of the transfers that pass through to {upstream}")]
+    Busy { upstream: Arc<str> },
+
+    /// Shared work died; its cause was logged where it happened.
+    #[error("wait for shared work")]
+    Vanished(#[from] super::flights::Vanished),
+}
+
+impl From<MetadataError> for PullError {
+    fn from(source: MetadataError) -> Self {
+        Self::Metadata(Arc::new(source))
+    }
+}
+
+/// What an upstream failure means for the freshness of a tag.
+pub(crate) fn answer_of(error: &UpstreamError) -> Answer {
+    match error {
+        UpstreamError::NotFound { .. } => Answer::Missing,
+        UpstreamError::Refused { .. } | UpstreamError::CredentialsRefused { .. } => Answer::Refused,
+        UpstreamError::TooLarge { .. } | UpstreamError::Invalid { .. } => Answer::Unusable,
+        _ => Answer::Outage,
+    }
+}

@@ -1,0 +1,439 @@
+//! Answering a request for a manifest: what `freshness` decided is carried out here (SPEC §2).
+
+use std::sync::Arc;
+
+use quayside_config::organizations::Organization;
+use quayside_metadata::{Admission, AdmitError, Content, Hold, OrganizationId, Renewal};
+use quayside_oci::{Digest, Kind, Reference, RepositoryName};
+
+use super::background::Nudge;
+use super::error::{PullError, Subject};
+use super::freshness::{Answer, Opening, Verdict, conclude, open};
+use super::tags::{Refreshed, TagKey, Unconfirmed, parse, seen};
+use super::warm::{Ready, TagEntry};
+use super::{CacheStatus, Contact, Engine, Method, Viewer};
+use crate::organizations::Served;
+
+pub(crate) type DigestKey = (OrganizationId, RepositoryName, Digest);
+
+/// What shared fetching of a digest comes to: the manifest, and whether upstream was asked for it.
+pub(crate) type Fetched = Result<(Arc<Ready>, CacheStatus), PullError>;
+
+/// A manifest to send, and how it was come by.
+pub(crate) struct Pulled {
+    pub(crate) ready: Arc<Ready>,
+    pub(crate) status: CacheStatus,
+    /// The text of the `Warning` header (M6, M8).
+    pub(crate) warning: Option<String>,
+}
+
+impl Pulled {
+    fn new(ready: &Arc<Ready>, status: CacheStatus) -> Self {
+        Self {
+            ready: Arc::clone(ready),
+            status,
+            warning: None,
+        }
+    }
+}
+
+/// One request for a manifest.
+pub(crate) struct Request<'a> {
+    pub(crate) served: &'a Arc<Served>,
+    /// The local name: aliases are already resolved (N2).
+    pub(crate) repository: RepositoryName,
+    pub(crate) method: Method,
+    pub(crate) viewer: Viewer,
+}
+
+impl Request<'_> {
+    fn spec(&self) -> &Organization {
+        &self.served.spec
+    }
+}
+
+/// When upstream said that the tag that is served is right.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Confirmation {
+    Now,
+    Earlier,
+}
+
+impl Engine {
+    /// Answers GET and HEAD of a manifest.
+    pub(crate) async fn manifest(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        reference: Reference,
+    ) -> Result<Pulled, PullError> {
+        let by_tag = matches!(reference, Reference::Tag(_));
+        let pulled = match reference {
+            Reference::Tag(tag) => {
+                let key = (request.served.id, request.repository.clone(), tag);
+                match request.viewer {
+                    Viewer::Member => self.by_tag(request, key).await?,
+                    Viewer::Public => self.public_tag(request, &key).await?,
+                }
+            }
+            Reference::Digest(digest) => {
+                let key = (request.served.id, request.repository.clone(), digest);
+                match request.viewer {
+                    Viewer::Member => self.by_digest(request, key).await?,
+                    Viewer::Public => self.public_digest(request, &key).await?,
+                }
+            }
+        };
+        self.nudge_for_manifest(request, &pulled.ready, by_tag);
+        Ok(pulled)
+    }
+
+    async fn by_tag(self: &Arc<Self>, request: &Request<'_>, key: TagKey) -> Result<Pulled, PullError> {
+        let policy = request.served.policy(self.contact);
+        let entry = self.find_tag(&key).await?;
+        let facts = entry.as_ref().map(|entry| entry.facts());
+        match (open(facts.as_ref(), &policy, self.now()), &entry) {
+            (Opening::Serve, Some(entry)) => {
+                self.renew_unchecked(request, &key, entry);
+                return Ok(Pulled::new(&entry.ready, CacheStatus::Hit));
+            }
+            (Opening::Absent, _) | (Opening::Serve, None) => {
+                return Err(PullError::Unknown(Subject::Manifest));
+            }
+            (Opening::Check | Opening::Fetch, _) => {}
+        }
+        match self
+            .refresh(request.served, key.clone(), seen(entry.as_ref()))
+            .await
+        {
+            Refreshed::Stored(entry) => Ok(Pulled::new(&entry.ready, CacheStatus::Miss)),
+            Refreshed::Failed(error) => Err(error),
+            Refreshed::Confirmed(entry) => self.confirmed(request, &key, &entry).await,
+            Refreshed::Unconfirmed(entry, why) => self.unconfirmed(request, &key, &entry, why),
+        }
+    }
+
+    async fn confirmed(
+        &self,
+        request: &Request<'_>,
+        key: &TagKey,
+        entry: &Arc<TagEntry>,
+    ) -> Result<Pulled, PullError> {
+        let (now, policy) = (self.now(), request.served.policy(self.contact));
+        let pulled = Pulled::new(&entry.ready, CacheStatus::Revalidated);
+        entry.checked(now);
+        match conclude(&entry.facts(), Answer::Same, &policy, request.method, now) {
+            Verdict::Renew => self.renew_tag(request, key, entry, Confirmation::Now),
+            Verdict::Touch => {
+                let name = key.2.as_str().to_owned();
+                let (repository, manifest) = (entry.ready.repository, entry.ready.id);
+                self.push(
+                    request,
+                    Renewal::Checked {
+                        repository,
+                        name: name.clone(),
+                        manifest,
+                        at: now,
+                    },
+                );
+                self.push(
+                    request,
+                    Renewal::Used {
+                        repository,
+                        manifest,
+                        name: Some(name),
+                        at: now,
+                    },
+                );
+            }
+            Verdict::Resolve => {
+                let (repository, manifest) = (entry.ready.repository, entry.ready.id);
+                self.metadata
+                    .mark_resolved(repository, key.2.as_str(), manifest, now)
+                    .await?;
+            }
+            // Revive; the others do not follow from a confirmation.
+            _ => match self.take_stored(request.served, key, &entry.ready.digest).await? {
+                Some(entry) => return Ok(Pulled::new(&entry.ready, CacheStatus::Revalidated)),
+                None => return Err(PullError::Unknown(Subject::Manifest)),
+            },
+        }
+        Ok(pulled)
+    }
+
+    fn unconfirmed(
+        &self,
+        request: &Request<'_>,
+        key: &TagKey,
+        entry: &Arc<TagEntry>,
+        why: Unconfirmed,
+    ) -> Result<Pulled, PullError> {
+        let (now, policy) = (self.now(), request.served.policy(self.contact));
+        let (repository, name) = (entry.ready.repository, key.2.as_str().to_owned());
+        self.push(
+            request,
+            Renewal::Failed {
+                repository,
+                name: name.clone(),
+                at: now,
+            },
+        );
+        let warning = match conclude(&entry.facts(), why.answer(), &policy, request.method, now) {
+            Verdict::Stale => stale_warning(request.served, &why),
+            Verdict::Stored => format!("{}; the tag has expired", stale_warning(request.served, &why)),
+            _ => return Err(reason(why)),
+        };
+        let manifest = entry.ready.id;
+        self.push(
+            request,
+            Renewal::Used {
+                repository,
+                manifest,
+                name: Some(name),
+                at: now,
+            },
+        );
+        Ok(Pulled {
+            ready: Arc::clone(&entry.ready),
+            status: CacheStatus::Stale,
+            warning: Some(warning),
+        })
+    }
+
+    fn renew_unchecked(&self, request: &Request<'_>, key: &TagKey, entry: &Arc<TagEntry>) {
+        if request.method == Method::Get {
+            self.renew_tag(request, key, entry, Confirmation::Earlier);
+        } else {
+            let (repository, manifest) = (entry.ready.repository, entry.ready.id);
+            let name = Some(key.2.as_str().to_owned());
+            self.push(
+                request,
+                Renewal::Used {
+                    repository,
+                    manifest,
+                    name,
+                    at: self.now(),
+                },
+            );
+        }
+    }
+
+    fn renew_tag(
+        &self,
+        request: &Request<'_>,
+        key: &TagKey,
+        entry: &Arc<TagEntry>,
+        confirmation: Confirmation,
+    ) {
+        let (now, ends_at) = (self.now(), request.served.end(self.now()));
+        entry.renewed(now, ends_at);
+        let (repository, manifest) = (entry.ready.repository, entry.ready.id);
+        let name = key.2.as_str().to_owned();
+        if confirmation == Confirmation::Now {
+            self.push(
+                request,
+                Renewal::Checked {
+                    repository,
+                    name: name.clone(),
+                    manifest,
+                    at: now,
+                },
+            );
+        }
+        self.push(
+            request,
+            Renewal::Tag {
+                repository,
+                name,
+                manifest,
+                at: now,
+                ends_at,
+            },
+        );
+    }
+
+    fn push(&self, request: &Request<'_>, renewal: Renewal) {
+        self.renewals.push(renewal, request.spec().ttl);
+    }
+
+    async fn by_digest(self: &Arc<Self>, request: &Request<'_>, key: DigestKey) -> Result<Pulled, PullError> {
+        if let Some(ready) = self.find_held(&key).await? {
+            let (now, repository, manifest) = (self.now(), ready.repository, ready.id);
+            let renewal = match request.method {
+                Method::Get => Renewal::Digest {
+                    repository,
+                    manifest,
+                    at: now,
+                    ends_at: request.served.end(now),
+                },
+                Method::Head => Renewal::Used {
+                    repository,
+                    manifest,
+                    name: None,
+                    at: now,
+                },
+            };
+            self.push(request, renewal);
+            return Ok(Pulled::new(&ready, CacheStatus::Hit));
+        }
+        let work = {
+            let (engine, served, key) = (Arc::clone(self), Arc::clone(request.served), key.clone());
+            move || async move { engine.obtain_digest(&served, &key).await }
+        };
+        let (ready, status) = self.digest_flights.join(key, work).await??;
+        Ok(Pulled::new(&ready, status))
+    }
+
+    /// A held manifest of the repository, from memory while that is fresh (M9).
+    async fn find_held(&self, key: &DigestKey) -> Result<Option<Arc<Ready>>, PullError> {
+        let now = self.now();
+        if let Some(ready) = self.warm.manifest(key, now) {
+            return Ok(Some(ready));
+        }
+        let stored = self.metadata.manifest(key.0, key.1.as_str(), &key.2).await?;
+        Ok(stored.filter(|stored| !stored.released).map(|stored| {
+            let ready = Ready::new(stored, now);
+            self.warm.keep_manifest(key.clone(), &ready);
+            ready
+        }))
+    }
+
+    /// M9, M10: takes back what is stored but released, fetches what is not stored.
+    async fn obtain_digest(&self, served: &Served, key: &DigestKey) -> Fetched {
+        let stored = self.metadata.manifest(key.0, key.1.as_str(), &key.2).await?;
+        if let Some(stored) = stored {
+            if !stored.released {
+                return Ok((Ready::new(stored, self.now()), CacheStatus::Hit));
+            }
+            match self.admit_pin(served, key, Content::Stored).await {
+                Ok(()) => return self.reread(key).await.map(|ready| (ready, CacheStatus::Hit)),
+                Err(AdmitError::ManifestGone) => {}
+                Err(AdmitError::Metadata(error)) => return Err(error.into()),
+            }
+        }
+        if self.contact == Contact::Never {
+            return Err(PullError::Unknown(Subject::Manifest));
+        }
+        let body = self
+            .get_manifest(served, &key.1, &Reference::Digest(key.2.clone()))
+            .await?;
+        let manifest = parse(served, &body)?;
+        let content = Content::New {
+            media_type: &manifest.media_type,
+            body: &body.body,
+            manifest: &manifest,
+        };
+        match self.admit_pin(served, key, content).await {
+            Ok(()) => self.reread(key).await.map(|ready| (ready, CacheStatus::Miss)),
+            Err(AdmitError::Metadata(error)) => Err(error.into()),
+            Err(AdmitError::ManifestGone) => Err(PullError::Unknown(Subject::Manifest)),
+        }
+    }
+
+    async fn reread(&self, key: &DigestKey) -> Result<Arc<Ready>, PullError> {
+        self.find_held(key)
+            .await?
+            .ok_or(PullError::Unknown(Subject::Manifest))
+    }
+
+    async fn admit_pin(
+        &self,
+        served: &Served,
+        key: &DigestKey,
+        content: Content<'_>,
+    ) -> Result<(), AdmitError> {
+        let now = self.now();
+        let hold = Hold::Pin {
+            ends_at: served.end(now),
+        };
+        let (organization, repository, digest) = (key.0, key.1.as_str(), &key.2);
+        self.metadata
+            .admit(Admission {
+                organization,
+                repository,
+                digest,
+                content,
+                hold,
+                now,
+            })
+            .await
+            .map(drop)
+    }
+
+    async fn public_tag(&self, request: &Request<'_>, key: &TagKey) -> Result<Pulled, PullError> {
+        let now = self.now();
+        let entry = self
+            .find_tag(key)
+            .await?
+            .filter(|entry| entry.facts().is_live(now));
+        let entry = entry.ok_or(PullError::Unknown(Subject::Manifest))?;
+        let (repository, manifest) = (entry.ready.repository, entry.ready.id);
+        let name = Some(key.2.as_str().to_owned());
+        self.push(
+            request,
+            Renewal::Used {
+                repository,
+                manifest,
+                name,
+                at: now,
+            },
+        );
+        Ok(Pulled::new(&entry.ready, CacheStatus::Hit))
+    }
+
+    async fn public_digest(&self, request: &Request<'_>, key: &DigestKey) -> Result<Pulled, PullError> {
+        let now = self.now();
+        let stored = self
+            .metadata
+            .public_manifest(key.0, key.1.as_str(), &key.2, now)
+            .await?;
+        let ready = Ready::new(stored.ok_or(PullError::Unknown(Subject::Manifest))?, now);
+        let (repository, manifest) = (ready.repository, ready.id);
+        self.push(
+            request,
+            Renewal::Used {
+                repository,
+                manifest,
+                name: None,
+                at: now,
+            },
+        );
+        Ok(Pulled::new(&ready, CacheStatus::Hit))
+    }
+
+    /// B6: after a GET of an image its missing blobs are wanted; of a child, once a layer is asked for.
+    fn nudge_for_manifest(&self, request: &Request<'_>, ready: &Arc<Ready>, by_tag: bool) {
+        let fills = request.viewer == Viewer::Member
+            && request.method == Method::Get
+            && request.spec().background_fill
+            && self.contact == Contact::Allowed;
+        if fills && ready.kind == Kind::Image && ready.wants_nudge(self.now()) {
+            let (repository, manifest) = (ready.repository, ready.id);
+            self.background.send(if by_tag {
+                Nudge::Image { manifest }
+            } else {
+                Nudge::ImageUnlessChild { repository, manifest }
+            });
+        }
+    }
+}
+
+/// Why there is nothing to serve.
+fn reason(why: Unconfirmed) -> PullError {
+    match why {
+        Unconfirmed::Failed(error, _) => error,
+        // A dead tag's check is never skipped, and a live tag whose check was is served.
+        Unconfirmed::Skipped => PullError::Unknown(Subject::Manifest),
+    }
+}
+
+fn stale_warning(served: &Served, why: &Unconfirmed) -> String {
+    let reason = match why {
+        Unconfirmed::Failed(PullError::Upstream { source, .. }, _) => source.to_string(),
+        Unconfirmed::Failed(error, _) => error.to_string(),
+        Unconfirmed::Skipped => "the last check failed and the next one is due later".to_owned(),
+    };
+    format!(
+        "served from the cache, not confirmed by {}: {reason}",
+        served.address
+    )
+}

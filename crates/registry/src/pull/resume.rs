@@ -1,0 +1,134 @@
+//! B3: reading a blob from upstream through any number of broken connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use quayside_oci::{Digest, RepositoryName};
+use quayside_upstream::{BlobAnswer, BlobBody, UpstreamError};
+
+use super::error::{PullError, Subject};
+use crate::organizations::Served;
+
+const ATTEMPTS_WITHOUT_PROGRESS: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// One blob to be read from one organization's upstream.
+#[derive(Clone)]
+pub(crate) struct Order {
+    pub(crate) served: Arc<Served>,
+    /// The local name of the repository through which it is reachable.
+    pub(crate) repository: RepositoryName,
+    pub(crate) digest: Digest,
+    /// The declared size; what upstream sends must have exactly this length (B10).
+    pub(crate) size: u64,
+}
+
+impl Order {
+    async fn get(&self, from: u64) -> Result<BlobAnswer, UpstreamError> {
+        let name = self.served.spec.remote.upstream_repository(&self.repository);
+        self.served.upstream.get_blob(&name, &self.digest, from).await
+    }
+
+    pub(crate) fn failed(&self, source: UpstreamError) -> PullError {
+        PullError::Upstream {
+            upstream: Arc::clone(&self.served.address),
+            subject: Subject::Blob,
+            source,
+        }
+    }
+
+    pub(crate) fn mismatch(&self, reason: impl Into<Arc<str>>) -> PullError {
+        PullError::Mismatch {
+            upstream: Arc::clone(&self.served.address),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// The bytes of a blob in order, each once, from `from` to the end. Not verified.
+pub(crate) struct Source {
+    order: Order,
+    body: BlobBody,
+    /// What was handed out, counted from the start of the blob.
+    position: u64,
+    /// Bytes that upstream sends again because it ignored the Range.
+    known: u64,
+    failures: u32,
+}
+
+impl Source {
+    /// Asks upstream; returns once it has answered with a head.
+    pub(crate) async fn open(order: Order, from: u64) -> Result<Self, PullError> {
+        let answer = order.get(from).await.map_err(|error| order.failed(error))?;
+        let known = check(&order, &answer, from)?;
+        Ok(Self {
+            order,
+            body: answer.body,
+            position: from,
+            known,
+            failures: 0,
+        })
+    }
+
+    /// The next bytes; `None` at upstream's end, which is where it should be only if the size says so.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, PullError> {
+        loop {
+            match self.body.next().await {
+                None => return Ok(None),
+                Some(Err(error)) => self.resume(error).await?,
+                Some(Ok(mut chunk)) => {
+                    let again = self.known.min(chunk.len() as u64);
+                    self.known -= again;
+                    chunk.advance(usize::try_from(again).unwrap_or(chunk.len()));
+                    if !chunk.is_empty() {
+                        self.position += chunk.len() as u64;
+                        self.failures = 0;
+                        return Ok(Some(chunk));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn resume(&mut self, mut error: UpstreamError) -> Result<(), PullError> {
+        while self.failures < ATTEMPTS_WITHOUT_PROGRESS {
+            self.failures += 1;
+            tracing::debug!(
+                digest = %self.order.digest, upstream = %self.order.served.address, position = self.position,
+                attempt = self.failures, error = &error as &dyn std::error::Error, "transfer broken, resuming"
+            );
+            tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(self.failures - 1)).await;
+            match self.order.get(self.position).await {
+                Ok(answer) => {
+                    self.known = check(&self.order, &answer, self.position)?;
+                    self.body = answer.body;
+                    return Ok(());
+                }
+                Err(next) if next.is_outage() => error = next,
+                Err(next) => return Err(self.order.failed(next)),
+            }
+        }
+        Err(self.order.failed(error))
+    }
+}
+
+/// How many bytes of the answer are known already; refuses an answer that cannot add up to the declared size.
+fn check(order: &Order, answer: &BlobAnswer, from: u64) -> Result<u64, PullError> {
+    if answer.start > from {
+        return Err(order.mismatch(format!(
+            "asked for bytes from {from}, got them from {}",
+            answer.start
+        )));
+    }
+    if let Some(length) = answer.length
+        && answer.start.saturating_add(length) != order.size
+    {
+        let whole = answer.start.saturating_add(length);
+        return Err(order.mismatch(format!(
+            "the manifest declares {} bytes, upstream has {whole}",
+            order.size
+        )));
+    }
+    Ok(from - answer.start)
+}

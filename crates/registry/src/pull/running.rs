@@ -1,0 +1,116 @@
+//! The fills that run: one per blob, expected size, and scope of credentials (B2, B9, B10).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use quayside_metadata::OrganizationId;
+use quayside_oci::Digest;
+use tokio::sync::Semaphore;
+
+use super::Engine;
+use super::fill::{self, Fill};
+use super::resume::Order;
+
+/// Fills that clients caused and that may read from upstreams at the same time.
+const CLIENT_FILLS: usize = 32;
+
+type Key = (Digest, u64, Option<OrganizationId>);
+type Table = Arc<Mutex<HashMap<Key, Arc<Fill>>>>;
+
+/// Who wants a fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attendance {
+    Client,
+    Background,
+}
+
+/// The table of running fills.
+pub(crate) struct Running {
+    fills: Table,
+    permits: Arc<Semaphore>,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self {
+            fills: Table::default(),
+            permits: Arc::new(Semaphore::new(CLIENT_FILLS)),
+        }
+    }
+}
+
+/// Takes the fill out of the table, also when its task dies.
+struct Entry {
+    fills: Table,
+    key: Key,
+    fill: Arc<Fill>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut fills = self.fills.lock().unwrap_or_else(PoisonError::into_inner);
+        if fills
+            .get(&self.key)
+            .is_some_and(|fill| Arc::ptr_eq(fill, &self.fill))
+        {
+            fills.remove(&self.key);
+        }
+    }
+}
+
+fn look(fills: &HashMap<Key, Arc<Fill>>, order: &Order) -> Option<Arc<Fill>> {
+    // What anybody could fetch may be shared with everybody; the rest only within its organization.
+    [None, order.served.scope()].into_iter().find_map(|scope| {
+        fills
+            .get(&(order.digest.clone(), order.size, scope))
+            .filter(|fill| !fill.has_failed())
+            .cloned()
+    })
+}
+
+impl Running {
+    /// The running fill that this order may share, if there is one.
+    pub(crate) fn find(&self, order: &Order) -> Option<Arc<Fill>> {
+        look(&self.fills.lock().unwrap_or_else(PoisonError::into_inner), order)
+    }
+
+    /// The running fill that this order may share, started if there is none.
+    pub(crate) fn join(&self, engine: &Arc<Engine>, order: Order, attendance: Attendance) -> Arc<Fill> {
+        let (fill, entry) = {
+            let mut fills = self.fills.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(fill) = look(&fills, &order) {
+                (fill, None)
+            } else {
+                let key = (order.digest.clone(), order.size, order.served.scope());
+                let fill = Fill::new();
+                fills.insert(key.clone(), Arc::clone(&fill));
+                let entry = Entry {
+                    fills: Arc::clone(&self.fills),
+                    key,
+                    fill: Arc::clone(&fill),
+                };
+                (fill, Some(entry))
+            }
+        };
+        if attendance == Attendance::Client {
+            fill.attend();
+        }
+        if let Some(entry) = entry {
+            let permits = (attendance == Attendance::Client).then(|| Arc::clone(&self.permits));
+            tokio::spawn(work(Arc::clone(engine), order, entry, permits));
+        }
+        fill
+    }
+}
+
+async fn work(engine: Arc<Engine>, order: Order, entry: Entry, permits: Option<Arc<Semaphore>>) {
+    let _permit = match permits {
+        Some(permits) => permits.acquire_owned().await.ok(),
+        None => None,
+    };
+    let fill = Arc::clone(&entry.fill);
+    let outcome = fill::run(&engine, &order, &fill).await;
+    // Out of the table before anybody hears of the end: the next request starts afresh (B3).
+    drop(entry);
+    fill.end(outcome);
+}

@@ -1,0 +1,230 @@
+//! Facts that are kept in memory, so that a warm pull costs no query.
+//!
+//! No fact is used when it is older than the staleness bound, `min(5 s, graceSeconds / 4)`. Bytes outlive their
+//! release by two graces, so a fact that another replica has overtaken can only serve what was right a moment ago
+//! (G3): no protocol between replicas is needed to take facts back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use moka::sync::Cache;
+use quayside_metadata::{ManifestId, OrganizationId, RepositoryId, StoredBlob, StoredManifest, TagState};
+use quayside_oci::{Digest, Kind, RepositoryName};
+
+use super::freshness::Facts;
+use super::tags::TagKey;
+use crate::clock::{Millis, millis};
+
+const MANIFEST_BYTES: u64 = 64 << 20;
+const TAGS: u64 = 100_000;
+const BLOBS: u64 = 100_000;
+const LONGEST: Duration = Duration::from_secs(5);
+
+type ContentKey = (OrganizationId, RepositoryName, Digest);
+
+/// A manifest that is ready to be sent, with the headers that depend on it alone (M14).
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) repository: RepositoryId,
+    pub(crate) id: ManifestId,
+    pub(crate) digest: Digest,
+    pub(crate) kind: Kind,
+    pub(crate) body: Bytes,
+    pub(crate) content_type: HeaderValue,
+    pub(crate) digest_header: HeaderValue,
+    pub(crate) etag: HeaderValue,
+    loaded_at: Millis,
+    nudged_at: AtomicI64,
+}
+
+impl Ready {
+    pub(crate) fn new(stored: StoredManifest, now: Millis) -> Arc<Self> {
+        let octets = HeaderValue::from_static("application/octet-stream");
+        Arc::new(Self {
+            content_type: HeaderValue::from_str(&stored.media_type).unwrap_or(octets),
+            digest_header: digest_header(&stored.digest),
+            etag: etag(&stored.digest),
+            repository: stored.repository,
+            id: stored.id,
+            digest: stored.digest,
+            kind: stored.kind,
+            body: stored.body,
+            loaded_at: now,
+            nudged_at: AtomicI64::new(Millis::MIN),
+        })
+    }
+
+    /// True once per staleness bound: whether the background should look at this image again (B6).
+    pub(crate) fn wants_nudge(&self, now: Millis) -> bool {
+        first_in_a_while(&self.nudged_at, now)
+    }
+}
+
+/// A digest as the value of `Docker-Content-Digest`.
+pub(crate) fn digest_header(digest: &Digest) -> HeaderValue {
+    HeaderValue::from_str(digest.as_str()).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// The quoted digest, the value of `ETag` (M14).
+pub(crate) fn etag(digest: &Digest) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{digest}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+fn first_in_a_while(last: &AtomicI64, now: Millis) -> bool {
+    let before = last.load(Ordering::Relaxed);
+    now.saturating_sub(before) >= millis(LONGEST)
+        && last
+            .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+}
+
+/// The current row of a tag, with the times that this replica has moved since it was read.
+#[derive(Debug)]
+pub(crate) struct TagEntry {
+    pub(crate) ready: Arc<Ready>,
+    ends_at: AtomicI64,
+    checked_at: AtomicI64,
+    pulled_at: AtomicI64,
+    loaded_at: Millis,
+}
+
+impl TagEntry {
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            ends_at: self.ends_at.load(Ordering::Relaxed),
+            checked_at: self.checked_at.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A pull moved the end time (E1).
+    pub(crate) fn renewed(&self, now: Millis, ends_at: Millis) {
+        self.ends_at.store(ends_at, Ordering::Relaxed);
+        self.pulled_at.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Upstream confirmed the tag.
+    pub(crate) fn checked(&self, at: Millis) {
+        self.checked_at.fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// Renewals reach the database up to a second later: what this replica knows better stays known.
+    fn inherit(&self, older: &Self) {
+        if older.ready.id != self.ready.id {
+            return;
+        }
+        self.checked(older.checked_at.load(Ordering::Relaxed));
+        let pulled_at = older.pulled_at.load(Ordering::Relaxed);
+        if pulled_at > self.pulled_at.load(Ordering::Relaxed) {
+            self.renewed(pulled_at, older.ends_at.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// A stored blob that this organization may be served (B1, B9).
+#[derive(Debug)]
+pub(crate) struct BlobEntry {
+    pub(crate) repository: RepositoryId,
+    pub(crate) stored: StoredBlob,
+    pub(crate) layer: bool,
+    loaded_at: Millis,
+    nudged_at: AtomicI64,
+}
+
+impl BlobEntry {
+    pub(crate) fn new(repository: RepositoryId, stored: StoredBlob, layer: bool, now: Millis) -> Arc<Self> {
+        Arc::new(Self {
+            repository,
+            stored,
+            layer,
+            loaded_at: now,
+            nudged_at: AtomicI64::new(Millis::MIN),
+        })
+    }
+
+    /// True once per staleness bound, for layers: whether the background should look at its images (B6).
+    pub(crate) fn wants_nudge(&self, now: Millis) -> bool {
+        self.layer && first_in_a_while(&self.nudged_at, now)
+    }
+}
+
+/// The caches. All bounded; all safe to lose at any moment.
+pub(crate) struct Warm {
+    staleness: Millis,
+    manifests: Cache<ContentKey, Arc<Ready>>,
+    tags: Cache<TagKey, Arc<TagEntry>>,
+    blobs: Cache<ContentKey, Arc<BlobEntry>>,
+}
+
+impl Warm {
+    /// Caches for a registry with this `gc.graceSeconds`.
+    pub(crate) fn new(grace: Duration) -> Self {
+        let weigh =
+            |_: &ContentKey, ready: &Arc<Ready>| u32::try_from(ready.body.len() + 1024).unwrap_or(u32::MAX);
+        Self {
+            staleness: millis(LONGEST.min(grace / 4)),
+            manifests: Cache::builder()
+                .max_capacity(MANIFEST_BYTES)
+                .weigher(weigh)
+                .build(),
+            tags: Cache::builder().max_capacity(TAGS).build(),
+            blobs: Cache::builder().max_capacity(BLOBS).build(),
+        }
+    }
+
+    fn is_fresh(&self, loaded_at: Millis, now: Millis) -> bool {
+        (0..self.staleness).contains(&now.saturating_sub(loaded_at))
+    }
+
+    pub(crate) fn manifest(&self, key: &ContentKey, now: Millis) -> Option<Arc<Ready>> {
+        self.manifests
+            .get(key)
+            .filter(|ready| self.is_fresh(ready.loaded_at, now))
+    }
+
+    pub(crate) fn keep_manifest(&self, key: ContentKey, ready: &Arc<Ready>) {
+        self.manifests.insert(key, Arc::clone(ready));
+    }
+
+    pub(crate) fn tag(&self, key: &TagKey, now: Millis) -> Option<Arc<TagEntry>> {
+        self.tags
+            .get(key)
+            .filter(|entry| self.is_fresh(entry.loaded_at, now))
+    }
+
+    /// Keeps a row that was read from the database.
+    pub(crate) fn keep_tag(&self, key: TagKey, state: TagState, now: Millis) -> Arc<TagEntry> {
+        let entry = Arc::new(TagEntry {
+            ends_at: AtomicI64::new(state.ends_at),
+            checked_at: AtomicI64::new(state.checked_at),
+            pulled_at: AtomicI64::new(state.pulled_at),
+            ready: Ready::new(state.manifest, now),
+            loaded_at: now,
+        });
+        if let Some(older) = self.tags.get(&key) {
+            entry.inherit(&older);
+        }
+        self.tags.insert(key, Arc::clone(&entry));
+        entry
+    }
+
+    pub(crate) fn forget_tag(&self, key: &TagKey) {
+        self.tags.invalidate(key);
+    }
+
+    pub(crate) fn blob(&self, key: &ContentKey, now: Millis) -> Option<Arc<BlobEntry>> {
+        self.blobs
+            .get(key)
+            .filter(|entry| self.is_fresh(entry.loaded_at, now))
+    }
+
+    pub(crate) fn keep_blob(&self, key: ContentKey, entry: &Arc<BlobEntry>) {
+        self.blobs.insert(key, Arc::clone(entry));
+    }
+
+    pub(crate) fn forget_blob(&self, key: &ContentKey) {
+        self.blobs.invalidate(key);
+    }
+}
