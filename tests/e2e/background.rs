@@ -18,7 +18,10 @@ async fn filling(image: &Image) -> (FakeUpstream, House) {
 }
 
 fn stored(house: &House, image: &Image) -> usize {
-    image.blobs().filter(|blob| house.stored_file(&blob.digest).is_some()).count()
+    image
+        .blobs()
+        .filter(|blob| house.stored_file(&blob.digest).is_some())
+        .count()
 }
 
 fn blob_gets(upstream: &FakeUpstream) -> usize {
@@ -67,7 +70,11 @@ async fn fills_two_at_a_time_for_one_host() {
 /// B6: at most four in all.
 #[tokio::test]
 async fn fills_four_at_a_time_in_all() {
-    let upstreams = [FakeUpstream::start().await, FakeUpstream::start().await, FakeUpstream::start().await];
+    let upstreams = [
+        FakeUpstream::start().await,
+        FakeUpstream::start().await,
+        FakeUpstream::start().await,
+    ];
     let mut builder = House::builder();
     let gate = Gate::closed();
     for (position, upstream) in (0..).zip(&upstreams) {
@@ -78,12 +85,24 @@ async fn fills_four_at_a_time_in_all() {
     }
     let house = builder.start().await;
     for position in 0..upstreams.len() {
-        assert_eq!(house.get(&format!("/v2/org{position}/alpine/manifests/1")).await.status, 200);
+        assert_eq!(
+            house
+                .get(&format!("/v2/org{position}/alpine/manifests/1"))
+                .await
+                .status,
+            200
+        );
     }
     gate.reached_by(4).await;
-    never("a fifth fill starts", || async { upstreams.iter().map(blob_gets).sum::<usize>() > 4 }).await;
+    never("a fifth fill starts", || async {
+        upstreams.iter().map(blob_gets).sum::<usize>() > 4
+    })
+    .await;
     gate.open();
-    eventually("all are complete", || async { upstreams.iter().map(blob_gets).sum::<usize>() == 15 }).await;
+    eventually("all are complete", || async {
+        upstreams.iter().map(blob_gets).sum::<usize>() == 15
+    })
+    .await;
 }
 
 /// B6, B2: a client that asks for a blob that is being filled follows that fill; there is no second GET.
@@ -93,7 +112,10 @@ async fn a_client_joins_a_background_fill() {
     let (upstream, house) = filling(&image).await;
     let layer = &image.layers[0];
     let gate = Gate::closed();
-    upstream.script(On::blob().at(&layer.digest), Fault::HoldAfter(1 << 20, gate.clone()));
+    upstream.script(
+        On::blob().at(&layer.digest),
+        Fault::HoldAfter(1 << 20, gate.clone()),
+    );
     house.manifest("alpine", "1").await;
     gate.reached().await;
     let opener = async { gate.open() };
@@ -112,7 +134,10 @@ async fn a_client_does_not_wait_for_the_backoff() {
     house.manifest("alpine", "1").await;
     upstream.wait_for(1, |request| request.kind == Kind::Blob).await;
     upstream.heal();
-    house.blob("alpine", &layer.digest).await.assert_body(&layer.bytes);
+    house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
 }
 
 /// B6: 429 pauses the filling of that host for `Retry-After`, then it goes on.
@@ -124,13 +149,23 @@ async fn pauses_for_retry_after() {
         upstream.script(On::blob(), Fault::too_many(header));
         house.manifest("alpine", "1").await;
         upstream.wait_for(1, |request| request.kind == Kind::Blob).await;
-        never("more than the two that ran are refused", || async { blob_gets(&upstream) > 2 }).await;
+        never("more than the two that ran are refused", || async {
+            blob_gets(&upstream) > 2
+        })
+        .await;
         let before = blob_gets(&upstream);
         upstream.heal();
         house.advance_seconds(pause - 2);
-        never("the pause is cut short", || async { blob_gets(&upstream) > before }).await;
+        never("the pause is cut short", || async {
+            blob_gets(&upstream) > before
+        })
+        .await;
         house.advance_seconds(3);
-        house.as_time_passes("the image is complete", STEP, || async { stored(&house, &image) == 3 }).await;
+        house
+            .as_time_passes("the image is complete", STEP, || async {
+                stored(&house, &image) == 3
+            })
+            .await;
     }
 }
 
@@ -140,10 +175,17 @@ async fn retries_failures_and_gives_up_on_404() {
     let image = Image::random(1, &[1000]);
     let (upstream, house) = filling(&image).await;
     let layer = &image.layers[0];
-    upstream.script(On::blob().at(&image.config.digest), Fault::error(404, "BLOB_UNKNOWN"));
+    upstream.script(
+        On::blob().at(&image.config.digest),
+        Fault::error(404, "BLOB_UNKNOWN"),
+    );
     upstream.script(On::blob().at(&layer.digest).times(2), Fault::status(500));
     house.manifest("alpine", "1").await;
-    house.as_time_passes("the layer is stored", STEP, || async { stored(&house, &image) == 1 }).await;
+    house
+        .as_time_passes("the layer is stored", STEP, || async {
+            stored(&house, &image) == 1
+        })
+        .await;
     assert_eq!(upstream.count(&Method::GET, &layer.digest), 3);
     assert_eq!(upstream.count(&Method::GET, &image.config.digest), 1);
     upstream.heal();
@@ -153,7 +195,11 @@ async fn retries_failures_and_gives_up_on_404() {
     })
     .await;
     house.manifest("alpine", "1").await;
-    house.as_time_passes("the image is complete", STEP, || async { stored(&house, &image) == 2 }).await;
+    house
+        .as_time_passes("the image is complete", STEP, || async {
+            stored(&house, &image) == 2
+        })
+        .await;
 }
 
 /// B6: wanted marks survive a restart.
@@ -167,7 +213,11 @@ async fn goes_on_after_a_restart() {
     house.stop().await;
     upstream.heal();
     house.restart().await;
-    house.as_time_passes("the image is complete", STEP, || async { stored(&house, &image) == 3 }).await;
+    house
+        .as_time_passes("the image is complete", STEP, || async {
+            stored(&house, &image) == 3
+        })
+        .await;
 }
 
 /// B6: of an index nothing is filled until a layer of a platform is asked for; then that platform and no other.
@@ -175,22 +225,51 @@ async fn goes_on_after_a_restart() {
 async fn fills_only_the_platform_of_which_a_layer_was_asked_for() {
     let upstream = FakeUpstream::start().await;
     let index = Index::builder()
-        .image(Image::builder().platform("linux", "amd64").layer(layer(1)).layer(layer(2)).build(), "amd64")
-        .image(Image::builder().platform("linux", "arm64").layer(layer(3)).layer(layer(4)).build(), "arm64")
+        .image(
+            Image::builder()
+                .platform("linux", "amd64")
+                .layer(layer(1))
+                .layer(layer(2))
+                .build(),
+            "amd64",
+        )
+        .image(
+            Image::builder()
+                .platform("linux", "arm64")
+                .layer(layer(3))
+                .layer(layer(4))
+                .build(),
+            "arm64",
+        )
         .build();
     upstream.push_index("multi", "1", &index);
     let house = House::with(Organization::of(&upstream).background()).await;
     // As containerd 2 does: manifests and configs of all platforms, then the layers of one.
     house.manifest("multi", "1").await.assert_body(index.body());
     for image in &index.images {
-        house.manifest("multi", image.digest()).await.assert_body(image.body());
-        house.blob("multi", &image.config.digest).await.assert_body(&image.config.bytes);
+        house
+            .manifest("multi", image.digest())
+            .await
+            .assert_body(image.body());
+        house
+            .blob("multi", &image.config.digest)
+            .await
+            .assert_body(&image.config.bytes);
     }
     never("a layer is fetched", || async { blob_gets(&upstream) > 2 }).await;
     let (wanted, other) = (&index.images[0], &index.images[1]);
-    house.blob("multi", &wanted.layers[0].digest).await.assert_body(&wanted.layers[0].bytes);
-    eventually("the platform is complete", || async { stored(&house, wanted) == 3 }).await;
-    never("another platform is filled", || async { stored(&house, other) > 1 }).await;
+    house
+        .blob("multi", &wanted.layers[0].digest)
+        .await
+        .assert_body(&wanted.layers[0].bytes);
+    eventually("the platform is complete", || async {
+        stored(&house, wanted) == 3
+    })
+    .await;
+    never("another platform is filled", || async {
+        stored(&house, other) > 1
+    })
+    .await;
 }
 
 fn layer(seed: u64) -> quayside_tests::images::Blob {
@@ -205,9 +284,18 @@ async fn leaves_a_wrong_blob_alone_for_a_minute() {
     let layer = &image.layers[0];
     upstream.script(On::blob().at(&layer.digest).once(), Fault::Flip(3));
     house.manifest("alpine", "1").await;
-    upstream.wait_for(1, |request| request.reference == layer.digest).await;
+    upstream
+        .wait_for(1, |request| request.reference == layer.digest)
+        .await;
     eventually("the config is stored", || async { stored(&house, &image) == 1 }).await;
     house.advance_seconds(50);
-    never("it is tried again", || async { upstream.count(&Method::GET, &layer.digest) > 1 }).await;
-    house.as_time_passes("the image is complete", STEP, || async { stored(&house, &image) == 2 }).await;
+    never("it is tried again", || async {
+        upstream.count(&Method::GET, &layer.digest) > 1
+    })
+    .await;
+    house
+        .as_time_passes("the image is complete", STEP, || async {
+            stored(&house, &image) == 2
+        })
+        .await;
 }

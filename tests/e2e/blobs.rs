@@ -28,13 +28,25 @@ async fn a_blob_is_reachable_only_through_a_manifest_of_its_repository() {
     scene.house.manifest("other", "1").await;
     let before = scene.contacts();
     for repository in ["alpine", "other", "nowhere"] {
-        scene.house.blob(repository, &layer.digest).await.assert_error(404, "BLOB_UNKNOWN");
+        scene
+            .house
+            .blob(repository, &layer.digest)
+            .await
+            .assert_error(404, "BLOB_UNKNOWN");
     }
     assert_eq!(scene.contacts(), before);
     scene.house.manifest("alpine", "1").await;
-    scene.house.blob("alpine", &layer.digest).await.assert_body(&layer.bytes);
+    scene
+        .house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
     let before = scene.contacts();
-    scene.house.blob("other", &layer.digest).await.assert_error(404, "BLOB_UNKNOWN");
+    scene
+        .house
+        .blob("other", &layer.digest)
+        .await
+        .assert_error(404, "BLOB_UNKNOWN");
     assert_eq!(scene.contacts(), before);
 }
 
@@ -42,10 +54,19 @@ async fn a_blob_is_reachable_only_through_a_manifest_of_its_repository() {
 #[tokio::test]
 async fn a_blob_is_fetched_once_and_then_served_from_storage() {
     let (upstream, house, layer) = pulled(300_000).await;
-    house.blob("alpine", &layer.digest).await.assert_body(&layer.bytes);
-    eventually("the blob is stored", || async { house.stored_file(&layer.digest).is_some() }).await;
+    house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
+    eventually("the blob is stored", || async {
+        house.stored_file(&layer.digest).is_some()
+    })
+    .await;
     upstream.stopped().await;
-    house.blob("alpine", &layer.digest).await.assert_body(&layer.bytes);
+    house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
     assert_eq!(upstream.count(&Method::GET, &layer.digest), 1);
 }
 
@@ -58,7 +79,10 @@ async fn the_first_byte_comes_before_the_last_one_left_upstream() {
     let path = format!("/v2/acme/alpine/blobs/{}", layer.digest);
     let mut response = house.call(Method::GET, &path).open().await;
     assert_eq!(response.status(), 200);
-    let first = soon("the first bytes arrive", response.chunk()).await.unwrap().unwrap();
+    let first = soon("the first bytes arrive", response.chunk())
+        .await
+        .unwrap()
+        .unwrap();
     assert!(layer.bytes.starts_with(&first));
     gate.reached().await;
     gate.open();
@@ -78,7 +102,10 @@ async fn forty_clients_share_one_transfer() {
     let clients = futures::future::join_all((0..40).map(|_| house.blob("alpine", &layer.digest)));
     let opener = async {
         gate.reached().await;
-        never("a second transfer starts", || async { upstream.count(&Method::GET, &layer.digest) > 1 }).await;
+        never("a second transfer starts", || async {
+            upstream.count(&Method::GET, &layer.digest) > 1
+        })
+        .await;
         gate.open();
     };
     let (answers, ()) = tokio::join!(clients, opener);
@@ -99,8 +126,14 @@ async fn a_fill_outlives_the_client_that_caused_it() {
     gate.reached().await;
     drop(response);
     gate.open();
-    eventually("the blob is stored", || async { house.stored_file(&layer.digest).is_some() }).await;
-    house.blob("alpine", &layer.digest).await.assert_body(&layer.bytes);
+    eventually("the blob is stored", || async {
+        house.stored_file(&layer.digest).is_some()
+    })
+    .await;
+    house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
     assert_eq!(upstream.count(&Method::GET, &layer.digest), 1);
 }
 
@@ -117,7 +150,10 @@ async fn head_of_a_blob_downloads_nothing() {
         assert_eq!(head.header("etag"), format!("\"{}\"", layer.digest));
     }
     assert_eq!(upstream.count_kind(&Method::GET, Kind::Blob), 0);
-    house.blob("alpine", &layer.digest).await.assert_body(&layer.bytes);
+    house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
     assert_eq!(house.head(&path).await.header("content-length"), "5000");
 }
 
@@ -140,17 +176,32 @@ fn check_range(layer: &Blob, answer: &quayside_tests::house::Answer, row: (&str,
         assert_eq!(answer.header("content-range"), "bytes */300000");
         return;
     }
-    assert!(answer.complete && answer.body == layer.bytes[first..end], "{header}: {}", answer.summary());
-    assert_eq!(answer.header("content-range"), format!("bytes {first}-{}/300000", end - 1), "{header}");
+    assert!(
+        answer.complete && answer.body == layer.bytes[first..end],
+        "{header}: {}",
+        answer.summary()
+    );
+    assert_eq!(
+        answer.header("content-range"),
+        format!("bytes {first}-{}/300000", end - 1),
+        "{header}"
+    );
 }
 
 /// B5: ranges of a stored blob.
 #[tokio::test]
 async fn serves_ranges_of_a_stored_blob() {
     let (_upstream, house, layer) = pulled(300_000).await;
-    house.blob("alpine", &layer.digest).await.assert_body(&layer.bytes);
+    house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
     for row in RANGES {
-        check_range(&layer, &house.blob_range("alpine", &layer.digest, row.0).await, row);
+        check_range(
+            &layer,
+            &house.blob_range("alpine", &layer.digest, row.0).await,
+            row,
+        );
     }
     let whole = house.blob("alpine", &layer.digest).await;
     assert_eq!(whole.header("accept-ranges"), "bytes");
@@ -174,7 +225,13 @@ async fn serves_ranges_of_a_running_fill() {
     upstream.script(On::blob(), Fault::HoldAfter(150_000, gate.clone()));
     let clients = RANGES.map(|row| {
         let (house, layer) = (&house, &layer);
-        async move { check_range(layer, &house.blob_range("alpine", &layer.digest, row.0).await, row) }
+        async move {
+            check_range(
+                layer,
+                &house.blob_range("alpine", &layer.digest, row.0).await,
+                row,
+            )
+        }
     });
     let opener = async {
         gate.reached().await;
@@ -195,7 +252,9 @@ async fn readers_that_leave_early_cost_nothing() {
     upstream.script(On::blob(), Fault::HoldAfter(4 << 20, gate.clone()));
     let path = format!("/v2/acme/alpine/blobs/{}", layer.digest);
     let early = (0..20).map(|part: usize| {
-        let call = house.call(Method::GET, &path).header("range", &format!("bytes={}-", part * 100_000));
+        let call = house
+            .call(Method::GET, &path)
+            .header("range", &format!("bytes={}-", part * 100_000));
         async move {
             let mut response = call.open().await;
             assert_eq!(response.status(), 206);
@@ -204,7 +263,10 @@ async fn readers_that_leave_early_cost_nothing() {
     });
     futures::future::join_all(early).await;
     gate.open();
-    house.blob("alpine", &layer.digest).await.assert_body(&layer.bytes);
+    house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
     assert_eq!(upstream.count(&Method::GET, &layer.digest), 1);
 }
 
@@ -215,7 +277,11 @@ async fn answers_304_for_a_blob_that_the_client_has() {
     let path = format!("/v2/acme/alpine/blobs/{}", layer.digest);
     let etag = format!("\"{}\"", layer.digest);
     for method in [Method::GET, Method::HEAD] {
-        let answer = house.call(method, &path).header("if-none-match", &etag).send().await;
+        let answer = house
+            .call(method, &path)
+            .header("if-none-match", &etag)
+            .send()
+            .await;
         assert_eq!((answer.status, answer.header("etag")), (304, etag.as_str()));
     }
     assert_eq!(upstream.count_kind(&Method::GET, Kind::Blob), 0);
@@ -227,7 +293,11 @@ async fn sends_the_headers_of_a_blob() {
     let (_upstream, house, layer) = pulled(1000).await;
     for cache in ["MISS", "HIT"] {
         let path = format!("/v2/acme/alpine/blobs/{}", layer.digest);
-        let answer = house.call(Method::GET, &path).header("accept-encoding", "gzip").send().await;
+        let answer = house
+            .call(Method::GET, &path)
+            .header("accept-encoding", "gzip")
+            .send()
+            .await;
         answer.assert_body(&layer.bytes);
         let expected = [
             ("content-length", "1000"),
@@ -239,7 +309,10 @@ async fn sends_the_headers_of_a_blob() {
         for (name, value) in expected {
             assert_eq!(answer.header(name), value, "{name} of a {cache}");
         }
-        eventually("the blob is stored", || async { house.stored_file(&layer.digest).is_some() }).await;
+        eventually("the blob is stored", || async {
+            house.stored_file(&layer.digest).is_some()
+        })
+        .await;
     }
 }
 
@@ -260,7 +333,10 @@ async fn tells_the_true_reason_when_a_blob_cannot_be_had() {
         answer.assert_error(status, code);
         assert_eq!(answer.header("retry-after"), retry_after);
         upstream.heal();
-        house.blob("alpine", &layer.digest).await.assert_body(&layer.bytes);
+        house
+            .blob("alpine", &layer.digest)
+            .await
+            .assert_body(&layer.bytes);
     }
 }
 
@@ -275,29 +351,75 @@ async fn strangers_see_stored_blobs_of_live_tags_only() {
     let manifest = |reference: &str| format!("/v2/acme/alpine/manifests/{reference}");
     // Nothing is cached yet: anonymous clients are sent to log in, others are told the truth.
     get(manifest("1")).send().await.assert_error(401, "UNAUTHORIZED");
-    get(manifest("1")).user("bob").send().await.assert_error(404, "MANIFEST_UNKNOWN");
-    get(blob(&scene.image)).send().await.assert_error(404, "BLOB_UNKNOWN");
+    get(manifest("1"))
+        .user("bob")
+        .send()
+        .await
+        .assert_error(404, "MANIFEST_UNKNOWN");
+    get(blob(&scene.image))
+        .send()
+        .await
+        .assert_error(404, "BLOB_UNKNOWN");
     assert_eq!(contacts(&scene.upstream), 0);
     // A member pulls a tag and a digest; of the tag's image no blob yet.
-    get(manifest("1")).user("alice").send().await.assert_body(scene.image.body());
-    get(manifest(pinned.digest())).user("alice").send().await.assert_body(pinned.body());
-    get(blob(&pinned)).user("alice").send().await.assert_body(&pinned.layers[0].bytes);
+    get(manifest("1"))
+        .user("alice")
+        .send()
+        .await
+        .assert_body(scene.image.body());
+    get(manifest(pinned.digest()))
+        .user("alice")
+        .send()
+        .await
+        .assert_body(pinned.body());
+    get(blob(&pinned))
+        .user("alice")
+        .send()
+        .await
+        .assert_body(&pinned.layers[0].bytes);
     let before = contacts(&scene.upstream);
     get(manifest("1")).send().await.assert_body(scene.image.body());
-    get(manifest(scene.image.digest())).send().await.assert_body(scene.image.body());
-    get(blob(&scene.image)).send().await.assert_error(404, "BLOB_UNKNOWN");
-    get(manifest(pinned.digest())).send().await.assert_error(401, "UNAUTHORIZED");
-    get(manifest(pinned.digest())).user("bob").send().await.assert_error(404, "MANIFEST_UNKNOWN");
+    get(manifest(scene.image.digest()))
+        .send()
+        .await
+        .assert_body(scene.image.body());
+    get(blob(&scene.image))
+        .send()
+        .await
+        .assert_error(404, "BLOB_UNKNOWN");
+    get(manifest(pinned.digest()))
+        .send()
+        .await
+        .assert_error(401, "UNAUTHORIZED");
+    get(manifest(pinned.digest()))
+        .user("bob")
+        .send()
+        .await
+        .assert_error(404, "MANIFEST_UNKNOWN");
     get(blob(&pinned)).send().await.assert_error(404, "BLOB_UNKNOWN");
     assert_eq!(contacts(&scene.upstream), before);
-    get(blob(&scene.image)).user("alice").send().await.assert_body(&scene.image.layers[0].bytes);
-    get(blob(&scene.image)).send().await.assert_body(&scene.image.layers[0].bytes);
-    get(blob(&scene.image)).user("bob").send().await.assert_body(&scene.image.layers[0].bytes);
+    get(blob(&scene.image))
+        .user("alice")
+        .send()
+        .await
+        .assert_body(&scene.image.layers[0].bytes);
+    get(blob(&scene.image))
+        .send()
+        .await
+        .assert_body(&scene.image.layers[0].bytes);
+    get(blob(&scene.image))
+        .user("bob")
+        .send()
+        .await
+        .assert_body(&scene.image.layers[0].bytes);
     // A stranger's pulls do not keep the tag alive.
     scene.house.advance_seconds(59);
     get(manifest("1")).send().await.assert_body(scene.image.body());
     scene.house.advance_seconds(2);
     get(manifest("1")).send().await.assert_error(401, "UNAUTHORIZED");
-    get(blob(&scene.image)).send().await.assert_error(404, "BLOB_UNKNOWN");
+    get(blob(&scene.image))
+        .send()
+        .await
+        .assert_error(404, "BLOB_UNKNOWN");
     assert_eq!(contacts(&scene.upstream), before + 1);
 }

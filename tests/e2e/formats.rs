@@ -23,10 +23,24 @@ async fn serves_every_format_byte_for_byte() {
     let manifests = [
         (Image::builder().layer(layer()).build().manifest, OCI_MANIFEST),
         (docker.manifest.clone(), DOCKER_MANIFEST),
-        (Index::builder().format(Format::Docker).image(docker, "amd64").build().manifest, DOCKER_LIST),
+        (
+            Index::builder()
+                .format(Format::Docker)
+                .image(docker, "amd64")
+                .build()
+                .manifest,
+            DOCKER_LIST,
+        ),
         (inner.manifest.clone(), OCI_INDEX),
         (Index::builder().index(inner.clone()).build().manifest, OCI_INDEX),
-        (Image::builder().artifact_type("application/spdx").subject(&inner.manifest).build().manifest, OCI_MANIFEST),
+        (
+            Image::builder()
+                .artifact_type("application/spdx")
+                .subject(&inner.manifest)
+                .build()
+                .manifest,
+            OCI_MANIFEST,
+        ),
     ];
     for (position, (manifest, media_type)) in manifests.iter().enumerate() {
         let tag = format!("v{position}");
@@ -35,7 +49,12 @@ async fn serves_every_format_byte_for_byte() {
         for accept in ACCEPTS {
             for reference in [&tag, &manifest.digest] {
                 let path = format!("/v2/acme/formats/manifests/{reference}");
-                let answer = scene.house.call(Method::GET, &path).header("accept", accept).send().await;
+                let answer = scene
+                    .house
+                    .call(Method::GET, &path)
+                    .header("accept", accept)
+                    .send()
+                    .await;
                 answer.assert_body(&manifest.bytes);
                 assert_eq!(answer.header("content-type"), *media_type);
             }
@@ -102,9 +121,21 @@ async fn leaves_foreign_layers_where_they_are() {
         .build();
     scene.upstream.push("windows", "1", &image);
     scene.upstream.add_blob("windows", &foreign);
-    scene.house.manifest("windows", "1").await.assert_body(image.body());
-    scene.house.blob("windows", &layer.digest).await.assert_body(&layer.bytes);
-    scene.house.blob("windows", &foreign.digest).await.assert_error(404, "BLOB_UNKNOWN");
+    scene
+        .house
+        .manifest("windows", "1")
+        .await
+        .assert_body(image.body());
+    scene
+        .house
+        .blob("windows", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
+    scene
+        .house
+        .blob("windows", &foreign.digest)
+        .await
+        .assert_error(404, "BLOB_UNKNOWN");
     assert_eq!(scene.upstream.count(&Method::GET, &foreign.digest), 0);
 }
 
@@ -115,7 +146,11 @@ async fn refuses_impossible_sizes() {
         let scene = scene(|acme| acme).await;
         let image = Image::builder().layer_declared(Blob::random(5, 10), size).build();
         scene.upstream.push("sizes", "1", &image);
-        scene.house.manifest("sizes", "1").await.assert_error(502, "MANIFEST_INVALID");
+        scene
+            .house
+            .manifest("sizes", "1")
+            .await
+            .assert_error(502, "MANIFEST_INVALID");
         assert_eq!(scene.house.rows().await, 0);
     }
 }
@@ -130,7 +165,11 @@ async fn stores_an_index_without_its_children() {
     assert_eq!((scene.manifest_gets(), scene.blob_gets()), (1, 0));
     assert_eq!(scene.house.number("SELECT count(*) FROM manifest").await, 1);
     let child = &index.images[1];
-    scene.house.manifest("multi", child.digest()).await.assert_body(child.body());
+    scene
+        .house
+        .manifest("multi", child.digest())
+        .await
+        .assert_body(child.body());
     assert_eq!(scene.manifest_gets(), 2);
 }
 
@@ -140,7 +179,10 @@ async fn sends_the_same_headers_with_get_and_head() {
     let scene = scene(|acme| acme.revalidate(60)).await;
     scene.house.manifest("alpine", "1").await;
     let digest = scene.image.digest();
-    for (reference, control) in [("1", "no-cache"), (digest, "private, max-age=31536000, immutable")] {
+    for (reference, control) in [
+        ("1", "no-cache"),
+        (digest, "private, max-age=31536000, immutable"),
+    ] {
         let get = scene.house.manifest("alpine", reference).await;
         let head = scene.house.head_manifest("alpine", reference).await;
         assert!(head.body.is_empty());
@@ -170,11 +212,25 @@ async fn answers_304_to_the_digest_that_the_client_has() {
     for reference in ["1", scene.image.digest()] {
         let path = format!("/v2/acme/alpine/manifests/{reference}");
         for method in [Method::GET, Method::HEAD] {
-            let answer = scene.house.call(method.clone(), &path).header("if-none-match", &etag).send().await;
-            assert_eq!((answer.status, answer.header("etag")), (304, etag.as_str()), "{method} {answer:?}");
+            let answer = scene
+                .house
+                .call(method.clone(), &path)
+                .header("if-none-match", &etag)
+                .send()
+                .await;
+            assert_eq!(
+                (answer.status, answer.header("etag")),
+                (304, etag.as_str()),
+                "{method} {answer:?}"
+            );
             assert!(answer.body.is_empty());
         }
-        let answer = scene.house.call(Method::GET, &path).header("if-none-match", "\"sha256:other\"").send().await;
+        let answer = scene
+            .house
+            .call(Method::GET, &path)
+            .header("if-none-match", "\"sha256:other\"")
+            .send()
+            .await;
         answer.assert_body(scene.image.body());
     }
 }
@@ -208,12 +264,32 @@ async fn takes_manifests_of_up_to_4_mib() {
     scene.upstream.push("giant", "chunked", &fits);
     scene.upstream.push("giant", "more", &too_big);
     scene.upstream.push("giant", "more-chunked", &too_big);
-    scene.upstream.script(On::manifest().at("chunked"), Fault::Chunked);
-    scene.upstream.script(On::manifest().at("more-chunked"), Fault::Chunked);
-    scene.house.manifest("giant", "fits").await.assert_body(fits.body());
-    scene.house.manifest("giant", "chunked").await.assert_body(fits.body());
-    scene.house.manifest("giant", "more").await.assert_error(502, "MANIFEST_INVALID");
-    scene.house.manifest("giant", "more-chunked").await.assert_error(502, "MANIFEST_INVALID");
+    scene
+        .upstream
+        .script(On::manifest().at("chunked"), Fault::Chunked);
+    scene
+        .upstream
+        .script(On::manifest().at("more-chunked"), Fault::Chunked);
+    scene
+        .house
+        .manifest("giant", "fits")
+        .await
+        .assert_body(fits.body());
+    scene
+        .house
+        .manifest("giant", "chunked")
+        .await
+        .assert_body(fits.body());
+    scene
+        .house
+        .manifest("giant", "more")
+        .await
+        .assert_error(502, "MANIFEST_INVALID");
+    scene
+        .house
+        .manifest("giant", "more-chunked")
+        .await
+        .assert_error(502, "MANIFEST_INVALID");
 }
 
 /// M8, M12: no malformed body is ever stored or served, and none is a 500.
@@ -247,7 +323,11 @@ async fn refuses_malformed_manifests() {
         scene.upstream.tag("bad", &tag, &manifest.digest);
         for reference in [&tag, &manifest.digest] {
             let answer = scene.house.manifest("bad", reference).await;
-            assert_eq!((answer.status, answer.code().as_str()), (502, "MANIFEST_INVALID"), "{position}: {answer:?}");
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (502, "MANIFEST_INVALID"),
+                "{position}: {answer:?}"
+            );
         }
     }
     assert_eq!(scene.house.rows().await, 0);

@@ -16,9 +16,24 @@ async fn decides_on_permission_before_any_upstream_contact() {
     let scene = scene(|acme| acme.private().member("alice")).await;
     let path = "/v2/acme/alpine/manifests/1";
     scene.house.get(path).await.assert_error(401, "UNAUTHORIZED");
-    scene.house.call(Method::GET, path).user("bob").send().await.assert_error(403, "DENIED");
+    scene
+        .house
+        .call(Method::GET, path)
+        .user("bob")
+        .send()
+        .await
+        .assert_error(403, "DENIED");
     assert_eq!(scene.contacts(), 0);
-    assert_eq!(scene.house.call(Method::GET, path).user("alice").send().await.status, 200);
+    assert_eq!(
+        scene
+            .house
+            .call(Method::GET, path)
+            .user("alice")
+            .send()
+            .await
+            .status,
+        200
+    );
 }
 
 /// M2, E1: one GET, no HEAD, verified, stored, live for the TTL.
@@ -61,7 +76,11 @@ async fn trusts_a_recent_check_for_revalidate_seconds() {
     scene.house.manifest("alpine", "1").await.assert_cache("HIT");
     assert_eq!(scene.manifest_heads(), 0);
     scene.house.advance_seconds(2);
-    scene.house.manifest("alpine", "1").await.assert_cache("REVALIDATED");
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_cache("REVALIDATED");
     assert_eq!(scene.manifest_heads(), 1);
     scene.house.advance_seconds(29);
     scene.house.manifest("alpine", "1").await.assert_cache("HIT");
@@ -74,7 +93,9 @@ async fn shares_a_check_that_is_running() {
     let scene = scene(|acme| acme).await;
     scene.house.manifest("alpine", "1").await;
     let gate = Gate::closed();
-    scene.upstream.script(On::manifest().head(), Fault::Hold(gate.clone()));
+    scene
+        .upstream
+        .script(On::manifest().head(), Fault::Hold(gate.clone()));
     let clients = futures::future::join_all((0..10).map(|_| scene.house.manifest("alpine", "1")));
     let opener = async {
         gate.reached().await;
@@ -93,7 +114,15 @@ async fn backs_off_from_a_host_whose_check_failed() {
     let scene = scene(|acme| acme).await;
     scene.house.manifest("alpine", "1").await;
     scene.upstream.script(On::manifest().head(), Fault::status(503));
-    for (advance, heads) in [(0, 1), (0, 1), (1_001, 2), (1_001, 2), (1_001, 3), (3_000, 3), (1_001, 4)] {
+    for (advance, heads) in [
+        (0, 1),
+        (0, 1),
+        (1_001, 2),
+        (1_001, 2),
+        (1_001, 3),
+        (3_000, 3),
+        (1_001, 4),
+    ] {
         scene.house.advance(Duration::from_millis(advance));
         scene.house.manifest("alpine", "1").await.assert_cache("STALE");
         assert_eq!(scene.manifest_heads(), heads, "after {advance} ms");
@@ -105,7 +134,9 @@ async fn backs_off_from_a_host_whose_check_failed() {
 async fn leaves_a_host_alone_for_its_retry_after() {
     let scene = scene(|acme| acme).await;
     scene.house.manifest("alpine", "1").await;
-    scene.upstream.script(On::manifest().head(), Fault::too_many(Some(100)));
+    scene
+        .upstream
+        .script(On::manifest().head(), Fault::too_many(Some(100)));
     scene.house.manifest("alpine", "1").await.assert_cache("STALE");
     scene.house.advance_seconds(99);
     scene.house.manifest("alpine", "1").await.assert_cache("STALE");
@@ -122,10 +153,20 @@ async fn fetches_cold_tags_during_a_backoff_and_ends_it_by_the_answer() {
     let other = Image::random(2, &[10]);
     scene.upstream.push("alpine", "2", &other);
     scene.house.manifest("alpine", "1").await;
-    scene.upstream.script(On::manifest().head().once(), Fault::status(503));
+    scene
+        .upstream
+        .script(On::manifest().head().once(), Fault::status(503));
     scene.house.manifest("alpine", "1").await.assert_cache("STALE");
-    scene.house.manifest("alpine", "2").await.assert_body(other.body());
-    scene.house.manifest("alpine", "1").await.assert_cache("REVALIDATED");
+    scene
+        .house
+        .manifest("alpine", "2")
+        .await
+        .assert_body(other.body());
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_cache("REVALIDATED");
 }
 
 /// M3: a check that is never answered ends in the cached tag.
@@ -153,11 +194,19 @@ async fn checks_by_get_where_head_says_nothing() {
         let scene = scene(|acme| acme).await;
         scene.upstream.script(On::manifest().head(), fault.clone());
         scene.house.manifest("alpine", "1").await.assert_cache("MISS");
-        scene.house.manifest("alpine", "1").await.assert_cache("REVALIDATED");
+        scene
+            .house
+            .manifest("alpine", "1")
+            .await
+            .assert_cache("REVALIDATED");
         assert_eq!(scene.manifest_gets(), 2, "{fault:?}");
         let other = Image::random(2, &[10]);
         scene.upstream.push("alpine", "1", &other);
-        scene.house.manifest("alpine", "1").await.assert_body(other.body());
+        scene
+            .house
+            .manifest("alpine", "1")
+            .await
+            .assert_body(other.body());
     }
 }
 
@@ -175,7 +224,12 @@ async fn sends_the_same_accept_list_with_head_and_get() {
         .collect();
     assert_eq!(accepts.len(), 2);
     assert_eq!(accepts[0], accepts[1]);
-    for media_type in ["oci.image.index.v1", "oci.image.manifest.v1", "manifest.list.v2", "manifest.v2"] {
+    for media_type in [
+        "oci.image.index.v1",
+        "oci.image.manifest.v1",
+        "manifest.list.v2",
+        "manifest.v2",
+    ] {
         assert!(accepts[0].contains(media_type), "{accepts:?}");
     }
 }
@@ -230,12 +284,23 @@ async fn makes_the_old_row_current_when_a_tag_moves_back() {
     let other = Image::random(2, &[10]);
     scene.house.manifest("alpine", "1").await;
     scene.upstream.push("alpine", "1", &other);
-    scene.house.manifest("alpine", "1").await.assert_body(other.body());
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_body(other.body());
     scene.upstream.push("alpine", "1", &scene.image);
-    scene.house.manifest("alpine", "1").await.assert_body(scene.image.body());
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_body(scene.image.body());
     assert_eq!(scene.manifest_gets(), 2);
     assert_eq!(scene.house.number("SELECT count(*) FROM tag").await, 2);
-    assert_eq!(scene.house.number("SELECT count(*) FROM tag WHERE current").await, 1);
+    assert_eq!(
+        scene.house.number("SELECT count(*) FROM tag WHERE current").await,
+        1
+    );
     assert_eq!(scene.ends_at().await, START + 86_400_000);
 }
 
@@ -267,7 +332,10 @@ async fn serves_a_live_tag_through_every_outage_without_renewing_it() {
         let answer = scene.house.manifest("alpine", "1").await;
         answer.assert_cache("STALE");
         answer.assert_body(scene.image.body());
-        assert!(answer.header("warning").starts_with("299 - \""), "{name}: {answer:?}");
+        assert!(
+            answer.header("warning").starts_with("299 - \""),
+            "{name}: {answer:?}"
+        );
         assert!(answer.header("warning").ends_with('"'), "{name}: {answer:?}");
         scene
             .house
@@ -288,7 +356,11 @@ async fn forgets_a_deleted_tag_when_its_ttl_lapses() {
     scene.house.advance_seconds(59);
     scene.house.manifest("alpine", "1").await.assert_cache("STALE");
     scene.house.advance_seconds(2);
-    scene.house.manifest("alpine", "1").await.assert_error(404, "MANIFEST_UNKNOWN");
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_error(404, "MANIFEST_UNKNOWN");
 }
 
 /// M7: a refusal is not an outage: even a live tag is not served.
@@ -297,10 +369,15 @@ async fn does_not_serve_a_live_tag_that_upstream_refuses_us() {
     for status in [401, 403] {
         let scene = scene(|acme| acme).await;
         scene.house.manifest("alpine", "1").await;
-        scene.upstream.script(On::manifest(), Fault::error(status, "DENIED"));
+        scene
+            .upstream
+            .script(On::manifest(), Fault::error(status, "DENIED"));
         let answer = scene.house.manifest("alpine", "1").await;
         answer.assert_error(403, "DENIED");
-        assert!(answer.message().contains(&scene.upstream.authority()), "{answer:?}");
+        assert!(
+            answer.message().contains(&scene.upstream.authority()),
+            "{answer:?}"
+        );
         assert_eq!(scene.house.head_manifest("alpine", "1").await.status, 403);
     }
 }
@@ -313,10 +390,20 @@ struct Failure {
 }
 
 fn failures() -> Vec<Failure> {
-    let row = |fault, status, code, retry_after| Failure { fault, status, code, retry_after };
+    let row = |fault, status, code, retry_after| Failure {
+        fault,
+        status,
+        code,
+        retry_after,
+    };
     let too_big = vec![b' '; (4 << 20) + 1];
     vec![
-        row(Some(Fault::error(404, "MANIFEST_UNKNOWN")), 404, "MANIFEST_UNKNOWN", ""),
+        row(
+            Some(Fault::error(404, "MANIFEST_UNKNOWN")),
+            404,
+            "MANIFEST_UNKNOWN",
+            "",
+        ),
         row(Some(Fault::error(404, "NAME_UNKNOWN")), 404, "NAME_UNKNOWN", ""),
         row(Some(Fault::too_many(Some(17))), 429, "TOOMANYREQUESTS", "17"),
         row(Some(Fault::too_many(None)), 429, "TOOMANYREQUESTS", "60"),
@@ -326,10 +413,20 @@ fn failures() -> Vec<Failure> {
         row(Some(Fault::Hangup), 502, "UNAVAILABLE", ""),
         row(Some(Fault::status(500)), 502, "UNAVAILABLE", ""),
         row(Some(Fault::status(503)), 502, "UNAVAILABLE", ""),
-        row(Some(Fault::Replace("not a manifest".into())), 502, "MANIFEST_INVALID", ""),
+        row(
+            Some(Fault::Replace("not a manifest".into())),
+            502,
+            "MANIFEST_INVALID",
+            "",
+        ),
         row(Some(Fault::Replace(too_big.into())), 502, "MANIFEST_INVALID", ""),
         row(Some(Fault::Flip(40)), 502, "MANIFEST_INVALID", ""),
-        row(Some(Fault::DigestHeader(format!("sha256:{}", "a".repeat(64)))), 502, "MANIFEST_INVALID", ""),
+        row(
+            Some(Fault::DigestHeader(format!("sha256:{}", "a".repeat(64)))),
+            502,
+            "MANIFEST_INVALID",
+            "",
+        ),
     ]
 }
 
@@ -341,7 +438,10 @@ async fn tells_the_true_reason_when_upstream_fails() {
         scene.upstream.push("cold", "1", &Image::random(2, &[10]));
         scene.house.manifest("alpine", "1").await;
         scene.house.advance_seconds(100);
-        let name = format!("{:?}", failure.fault).chars().take(120).collect::<String>();
+        let name = format!("{:?}", failure.fault)
+            .chars()
+            .take(120)
+            .collect::<String>();
         stop(&scene, failure.fault);
         let references = ["cold", "alpine"];
         for repository in references {
@@ -352,13 +452,21 @@ async fn tells_the_true_reason_when_upstream_fails() {
                 assert!(scene.upstream.requests().len() > content);
                 continue;
             }
-            assert_eq!((answer.status, answer.code().as_str()), (failure.status, failure.code), "{name}: {answer:?}");
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (failure.status, failure.code),
+                "{name}: {answer:?}"
+            );
             assert_eq!(answer.header("retry-after"), failure.retry_after, "{name}");
             if failure.status >= 502 {
                 assert!(answer.message().contains("127.0.0.1"), "{name}: {answer:?}");
             }
         }
-        assert_eq!(scene.house.number("SELECT count(*) FROM repository").await, 1, "{name}");
+        assert_eq!(
+            scene.house.number("SELECT count(*) FROM repository").await,
+            1,
+            "{name}"
+        );
         scene.upstream.heal();
     }
 }
@@ -388,12 +496,22 @@ async fn answers_502_when_the_certificate_is_not_trusted() {
     let acme = Organization::of(&upstream).set("tls", serde_json::json!({}));
     let house = House::builder()
         .organization(acme)
-        .organization(Organization::of(&upstream).named("trusting").ca_bundle(upstream.ca_bundle()))
+        .organization(
+            Organization::of(&upstream)
+                .named("trusting")
+                .ca_bundle(upstream.ca_bundle()),
+        )
         .bundle(upstream.ca_bundle())
         .start()
         .await;
-    house.manifest("alpine", "1").await.assert_error(502, "UNAVAILABLE");
-    house.get("/v2/trusting/alpine/manifests/1").await.assert_body(image.body());
+    house
+        .manifest("alpine", "1")
+        .await
+        .assert_error(502, "UNAVAILABLE");
+    house
+        .get("/v2/trusting/alpine/manifests/1")
+        .await
+        .assert_body(image.body());
 }
 
 /// M8: `ServeStored` serves a dead tag within its Window on outages, without reviving it.
@@ -412,11 +530,21 @@ async fn serves_a_dead_tag_during_an_outage_if_the_policy_says_so() {
     }
     assert_eq!(scene.ends_at().await, START + 60_000);
     assert!(scene.house.tags("alpine").await.is_empty());
-    scene.upstream.script(On::manifest(), Fault::error(404, "MANIFEST_UNKNOWN"));
-    scene.house.manifest("alpine", "1").await.assert_error(404, "MANIFEST_UNKNOWN");
+    scene
+        .upstream
+        .script(On::manifest(), Fault::error(404, "MANIFEST_UNKNOWN"));
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_error(404, "MANIFEST_UNKNOWN");
     scene.upstream.heal();
     scene.upstream.script(On::manifest(), Fault::error(403, "DENIED"));
-    scene.house.manifest("alpine", "1").await.assert_error(403, "DENIED");
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_error(403, "DENIED");
 }
 
 /// M8: out of its Window a dead tag is not served whatever the policy.
@@ -428,7 +556,11 @@ async fn does_not_serve_a_dead_tag_after_its_window() {
     scene.house.advance_seconds(159);
     scene.house.manifest("alpine", "1").await.assert_cache("STALE");
     scene.house.advance_seconds(2);
-    scene.house.manifest("alpine", "1").await.assert_error(502, "UNAVAILABLE");
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_error(502, "UNAVAILABLE");
 }
 
 /// M2: many at once cause one GET, and one who comes late gets the same bytes.
@@ -436,7 +568,9 @@ async fn does_not_serve_a_dead_tag_after_its_window() {
 async fn shares_one_fetch_of_a_cold_tag() {
     let scene = scene(|acme| acme).await;
     let gate = Gate::closed();
-    scene.upstream.script(On::manifest().get(), Fault::Hold(gate.clone()));
+    scene
+        .upstream
+        .script(On::manifest().get(), Fault::Hold(gate.clone()));
     let clients = futures::future::join_all((0..40).map(|_| scene.house.manifest("alpine", "1")));
     let opener = async {
         gate.reached().await;
@@ -455,7 +589,9 @@ async fn shares_one_fetch_of_a_cold_tag() {
 async fn finishes_a_fetch_whose_client_left() {
     let scene = scene(|acme| acme).await;
     let gate = Gate::closed();
-    scene.upstream.script(On::manifest().get(), Fault::Hold(gate.clone()));
+    scene
+        .upstream
+        .script(On::manifest().get(), Fault::Hold(gate.clone()));
     {
         let client = scene.house.manifest("alpine", "1");
         tokio::select! {
@@ -468,6 +604,10 @@ async fn finishes_a_fetch_whose_client_left() {
         scene.house.number("SELECT count(*) FROM manifest").await == 1
     })
     .await;
-    scene.house.manifest("alpine", "1").await.assert_cache("REVALIDATED");
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_cache("REVALIDATED");
     assert_eq!(scene.manifest_gets(), 1);
 }

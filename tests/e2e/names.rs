@@ -22,12 +22,23 @@ async fn adds_the_namespace_of_a_narrowed_organization() {
         .start()
         .await;
     house.manifest("deep/quay", "3").await.assert_body(image.body());
-    house.get("/v2/deeper/quay/manifests/3").await.assert_body(image.body());
-    house.blob("deep/quay", &image.layers[0].digest).await.assert_body(&image.layers[0].bytes);
-    house.manifest("secret/quay", "3").await.assert_error(404, "NAME_UNKNOWN");
-    assert!(upstream.requests().iter().all(|request| {
-        request.repository.is_empty() || request.repository.starts_with("projectquay/")
-    }));
+    house
+        .get("/v2/deeper/quay/manifests/3")
+        .await
+        .assert_body(image.body());
+    house
+        .blob("deep/quay", &image.layers[0].digest)
+        .await
+        .assert_body(&image.layers[0].bytes);
+    house
+        .manifest("secret/quay", "3")
+        .await
+        .assert_error(404, "NAME_UNKNOWN");
+    assert!(
+        upstream.requests().iter().all(|request| {
+            request.repository.is_empty() || request.repository.starts_with("projectquay/")
+        })
+    );
 }
 
 /// N1: a name of many components is one repository; one without a repository is none.
@@ -35,7 +46,11 @@ async fn adds_the_namespace_of_a_narrowed_organization() {
 async fn takes_names_of_many_components() {
     let scene = scene(|acme| acme).await;
     scene.upstream.push("a/b/c/d_e/f-g/h.i", "1", &scene.image);
-    scene.house.manifest("a/b/c/d_e/f-g/h.i", "1").await.assert_body(scene.image.body());
+    scene
+        .house
+        .manifest("a/b/c/d_e/f-g/h.i", "1")
+        .await
+        .assert_body(scene.image.body());
     assert_eq!(scene.house.get("/v2/acme/manifests/1").await.status, 404);
 }
 
@@ -45,9 +60,17 @@ async fn accepts_an_escaped_colon_in_a_digest() {
     let scene = scene(|acme| acme).await;
     scene.house.manifest("alpine", "1").await;
     let escaped = scene.image.digest().replace(':', "%3A");
-    scene.house.manifest("alpine", &escaped).await.assert_body(scene.image.body());
+    scene
+        .house
+        .manifest("alpine", &escaped)
+        .await
+        .assert_body(scene.image.body());
     let escaped = scene.image.layers[0].digest.replace(':', "%3a");
-    scene.house.blob("alpine", &escaped).await.assert_body(&scene.image.layers[0].bytes);
+    scene
+        .house
+        .blob("alpine", &escaped)
+        .await
+        .assert_body(&scene.image.layers[0].bytes);
 }
 
 /// N3: an organization that nobody configured is answered like one that one may not read.
@@ -62,7 +85,12 @@ async fn does_not_reveal_which_organizations_exist() {
     }
 }
 
-const ALIASES: [&str; 4] = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
+const ALIASES: [&str; 4] = [
+    "docker.io",
+    "index.docker.io",
+    "registry-1.docker.io",
+    "registry.hub.docker.com",
+];
 const INNER: &str = "QUAYSIDE_TEST_INNER";
 
 /// N2, U3: all aliases of Docker Hub are one upstream, `alpine` means `library/alpine` and is the same repository.
@@ -77,7 +105,11 @@ async fn treats_every_alias_of_docker_hub_alike() {
     hub.push("other/alpine", "1", &Image::random(2, &[100]));
     // The proxy is read from the environment of a process, so this test runs itself in one of its own.
     let inner = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "names::treats_every_alias_of_docker_hub_alike", "--nocapture"])
+        .args([
+            "--exact",
+            "names::treats_every_alias_of_docker_hub_alike",
+            "--nocapture",
+        ])
         .env(INNER, "1")
         .env("HTTP_PROXY", hub.origin())
         .env("http_proxy", hub.origin())
@@ -87,9 +119,18 @@ async fn treats_every_alias_of_docker_hub_alike() {
         .output()
         .await
         .unwrap();
-    assert!(inner.status.success(), "{}", String::from_utf8_lossy(&inner.stdout));
+    assert!(
+        inner.status.success(),
+        "{}",
+        String::from_utf8_lossy(&inner.stdout)
+    );
     let asked = hub.requests();
-    assert!(asked.iter().all(|request| request.target.starts_with("http://registry-1.docker.io/v2/")), "{asked:?}");
+    assert!(
+        asked
+            .iter()
+            .all(|request| request.target.starts_with("http://registry-1.docker.io/v2/")),
+        "{asked:?}"
+    );
     let gets = |path: &str| hub.count(&http::Method::GET, path);
     assert_eq!(gets("/v2/library/alpine/manifests/1"), ALIASES.len());
     assert_eq!(gets("/v2/other/alpine/manifests/1"), 1);
@@ -109,5 +150,8 @@ async fn pull_from_every_alias() {
         }
     }
     assert_eq!(house.number("SELECT count(*) FROM repository").await, 4);
-    house.get("/v2/narrow/alpine/manifests/1").await.assert_body(other.body());
+    house
+        .get("/v2/narrow/alpine/manifests/1")
+        .await
+        .assert_body(other.body());
 }

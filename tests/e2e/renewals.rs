@@ -19,7 +19,10 @@ async fn writes_renewals_within_a_second() {
     scene
         .house
         .as_time_passes("the renewal is written", STEP, || async {
-            assert!(scene.house.now() < deadline + 10_000, "not within ten seconds of the clock");
+            assert!(
+                scene.house.now() < deadline + 10_000,
+                "not within ten seconds of the clock"
+            );
             scene.ends_at().await == START + 610_000
         })
         .await;
@@ -41,13 +44,22 @@ async fn a_graceful_stop_writes_what_is_pending() {
 async fn a_lowered_ttl_bites_at_the_next_pull() {
     let scene = scene(|acme| acme.ttl(600)).await;
     scene.house.manifest("alpine", "1").await;
-    scene.house.reload(&[Organization::of(&scene.upstream).ttl(30)]).await;
-    assert_eq!(scene.ends_at().await, START + 600_000);
-    scene.house.advance_seconds(1);
-    scene.house.manifest("alpine", "1").await.assert_cache("REVALIDATED");
     scene
         .house
-        .as_time_passes("the renewal is written", STEP, || async { scene.ends_at().await == START + 31_000 })
+        .reload(&[Organization::of(&scene.upstream).ttl(30)])
+        .await;
+    assert_eq!(scene.ends_at().await, START + 600_000);
+    scene.house.advance_seconds(1);
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_cache("REVALIDATED");
+    scene
+        .house
+        .as_time_passes("the renewal is written", STEP, || async {
+            scene.ends_at().await == START + 31_000
+        })
         .await;
 }
 
@@ -71,9 +83,21 @@ async fn a_dead_tag_disappears_at_once_and_stays_stored() {
     scene.house.advance(Duration::from_millis(59_999));
     assert_eq!(scene.house.tags("alpine").await, ["1"]);
     scene.house.advance(Duration::from_millis(1));
-    scene.house.get("/v2/acme/alpine/tags/list").await.assert_error(404, "NAME_UNKNOWN");
-    scene.house.manifest("alpine", "1").await.assert_error(502, "UNAVAILABLE");
-    scene.house.manifest("alpine", scene.image.digest()).await.assert_body(scene.image.body());
+    scene
+        .house
+        .get("/v2/acme/alpine/tags/list")
+        .await
+        .assert_error(404, "NAME_UNKNOWN");
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_error(502, "UNAVAILABLE");
+    scene
+        .house
+        .manifest("alpine", scene.image.digest())
+        .await
+        .assert_body(scene.image.body());
 }
 
 /// M15: an end time outlives a restart.
@@ -85,5 +109,9 @@ async fn what_is_cached_outlives_a_restart() {
     scene.house.restart().await;
     scene.upstream.stopped().await;
     scene.house.manifest("alpine", "1").await.assert_cache("STALE");
-    scene.house.blob("alpine", &scene.image.layers[0].digest).await.assert_body(&scene.image.layers[0].bytes);
+    scene
+        .house
+        .blob("alpine", &scene.image.layers[0].digest)
+        .await
+        .assert_body(&scene.image.layers[0].bytes);
 }

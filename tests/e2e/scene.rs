@@ -18,7 +18,11 @@ pub(crate) async fn scene(organize: impl FnOnce(Organization) -> Organization) -
     let image = Image::random(1, &[1000]);
     upstream.push("alpine", "1", &image);
     let house = House::with(organize(Organization::of(&upstream))).await;
-    Scene { upstream, image, house }
+    Scene {
+        upstream,
+        image,
+        house,
+    }
 }
 
 impl Scene {
@@ -44,7 +48,9 @@ impl Scene {
 
     /// When the one tag of the scene ends, milliseconds since the epoch.
     pub(crate) async fn ends_at(&self) -> i64 {
-        self.house.number("SELECT ends_at FROM tag WHERE name = '1' AND current").await
+        self.house
+            .number("SELECT ends_at FROM tag WHERE name = '1' AND current")
+            .await
     }
 }
 

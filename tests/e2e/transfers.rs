@@ -14,12 +14,16 @@ const LENGTH: usize = 1 << 20;
 const STEP: Duration = Duration::from_millis(50);
 
 async fn pull(house: &House, layer: &Blob) -> Answer {
-    house.while_time_passes(STEP, house.blob("alpine", &layer.digest)).await
+    house
+        .while_time_passes(STEP, house.blob("alpine", &layer.digest))
+        .await
 }
 
 fn blob_ranges(upstream: &FakeUpstream) -> Vec<String> {
     let requests = upstream.requests();
-    let blobs = requests.iter().filter(|request| request.kind == Kind::Blob && request.method == Method::GET);
+    let blobs = requests
+        .iter()
+        .filter(|request| request.kind == Kind::Blob && request.method == Method::GET);
     blobs.map(|request| request.header("range").to_owned()).collect()
 }
 
@@ -59,7 +63,11 @@ async fn gives_up_after_five_attempts_without_progress() {
     upstream.script(On::blob().once(), Fault::Cut(400_000));
     upstream.script(On::blob().after(1), Fault::Hangup);
     let answer = pull(&house, &layer).await;
-    assert!(!answer.complete && layer.bytes.starts_with(&answer.body), "{}", answer.summary());
+    assert!(
+        !answer.complete && layer.bytes.starts_with(&answer.body),
+        "{}",
+        answer.summary()
+    );
     assert_eq!(blob_ranges(&upstream).len(), 6);
     assert!(house.files().is_empty());
     upstream.heal();
@@ -69,15 +77,27 @@ async fn gives_up_after_five_attempts_without_progress() {
 /// B3: a bit that flipped anywhere cuts the body, keeps nothing, and the next pull is right.
 #[tokio::test]
 async fn never_completes_a_body_with_a_wrong_bit() {
-    for position in [0, LENGTH / 2, LENGTH - (64 << 10) - 1, LENGTH - (64 << 10), LENGTH - 1] {
+    for position in [
+        0,
+        LENGTH / 2,
+        LENGTH - (64 << 10) - 1,
+        LENGTH - (64 << 10),
+        LENGTH - 1,
+    ] {
         let (upstream, house, layer) = pulled(LENGTH).await;
         upstream.script(On::blob().once(), Fault::Flip(position));
         let answer = house.blob("alpine", &layer.digest).await;
         assert!(!answer.complete, "bit {position}: {}", answer.summary());
-        assert!(answer.body.len() <= LENGTH - (64 << 10), "bit {position}: the tail was released unverified");
+        assert!(
+            answer.body.len() <= LENGTH - (64 << 10),
+            "bit {position}: the tail was released unverified"
+        );
         assert_eq!(blob_ranges(&upstream).len(), 1, "a mismatch is not resumed");
         assert!(house.files().is_empty());
-        house.blob("alpine", &layer.digest).await.assert_body(&layer.bytes);
+        house
+            .blob("alpine", &layer.digest)
+            .await
+            .assert_body(&layer.bytes);
     }
 }
 
@@ -99,9 +119,17 @@ async fn cuts_every_reader_of_a_wrong_body() {
     };
     let (answers, tail) = tokio::join!(whole, tail);
     for answer in answers {
-        assert!(!answer.complete || answer.body == layer.bytes, "{}", answer.summary());
+        assert!(
+            !answer.complete || answer.body == layer.bytes,
+            "{}",
+            answer.summary()
+        );
     }
-    assert!(!tail.complete || tail.body == layer.bytes[900_000..], "{}", tail.summary());
+    assert!(
+        !tail.complete || tail.body == layer.bytes[900_000..],
+        "{}",
+        tail.summary()
+    );
 }
 
 /// B3: what fits in the withheld part is a clean 502, and the next request starts afresh.
@@ -110,9 +138,15 @@ async fn a_small_wrong_blob_is_a_clean_502() {
     for length in [1, 1000, 64 << 10] {
         let (upstream, house, layer) = pulled(length).await;
         upstream.script(On::blob().once(), Fault::Flip(length - 1));
-        house.blob("alpine", &layer.digest).await.assert_error(502, "DIGEST_INVALID");
+        house
+            .blob("alpine", &layer.digest)
+            .await
+            .assert_error(502, "DIGEST_INVALID");
         assert!(house.files().is_empty());
-        house.blob("alpine", &layer.digest).await.assert_body(&layer.bytes);
+        house
+            .blob("alpine", &layer.digest)
+            .await
+            .assert_body(&layer.bytes);
     }
 }
 
@@ -132,7 +166,11 @@ async fn refuses_bytes_of_another_length_than_declared() {
         let (upstream, house, layer) = pulled(LENGTH).await;
         upstream.script(On::blob(), fault.clone());
         let answer = pull(&house, &layer).await;
-        assert!(!answer.complete || answer.status == 502, "{fault:?}: {}", answer.summary());
+        assert!(
+            !answer.complete || answer.status == 502,
+            "{fault:?}: {}",
+            answer.summary()
+        );
         assert!(house.files().is_empty());
         upstream.heal();
         pull(&house, &layer).await.assert_body(&layer.bytes);
@@ -162,12 +200,22 @@ async fn a_wrongly_declared_size_harms_only_its_own_manifest() {
     let house = House::with(Organization::of(&upstream)).await;
     house.manifest("wrong", "1").await.assert_body(wrong.body());
     house.manifest("honest", "1").await.assert_body(honest.body());
-    let answer = house.while_time_passes(STEP, house.blob("wrong", &layer.digest)).await;
+    let answer = house
+        .while_time_passes(STEP, house.blob("wrong", &layer.digest))
+        .await;
     assert_eq!(answer.status, 502, "{}", answer.summary());
-    house.blob("honest", &layer.digest).await.assert_body(&layer.bytes);
+    house
+        .blob("honest", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
     // Now the bytes are verified, and the digest is the authority.
     house.blob("wrong", &layer.digest).await.assert_body(&layer.bytes);
-    assert_eq!(house.number("SELECT size FROM content WHERE digest IN (SELECT digest FROM blob WHERE size = 1000)").await, 1000);
+    assert_eq!(
+        house
+            .number("SELECT size FROM content WHERE digest IN (SELECT digest FROM blob WHERE size = 1000)")
+            .await,
+        1000
+    );
 }
 
 /// B3: content that changes between attempts never ends in a complete wrong body.
@@ -175,9 +223,16 @@ async fn a_wrongly_declared_size_harms_only_its_own_manifest() {
 async fn content_that_changes_between_attempts_is_caught() {
     let (upstream, house, layer) = pulled(LENGTH).await;
     upstream.script(On::blob().once(), Fault::Cut(500_000));
-    upstream.script(On::blob().after(1).once(), Fault::Replace(random_bytes(99, LENGTH)));
+    upstream.script(
+        On::blob().after(1).once(),
+        Fault::Replace(random_bytes(99, LENGTH)),
+    );
     let answer = pull(&house, &layer).await;
-    assert!(!answer.complete && answer.body.len() <= LENGTH - (64 << 10), "{}", answer.summary());
+    assert!(
+        !answer.complete && answer.body.len() <= LENGTH - (64 << 10),
+        "{}",
+        answer.summary()
+    );
     assert!(house.files().is_empty());
     pull(&house, &layer).await.assert_body(&layer.bytes);
 }
@@ -253,7 +308,11 @@ async fn withholds_the_tail_until_the_whole_is_verified() {
     while received.len() < LENGTH - (64 << 10) {
         received.extend_from_slice(&response.chunk().await.unwrap().unwrap());
     }
-    assert_eq!(received.len(), LENGTH - (64 << 10), "a byte of the tail came before verification");
+    assert_eq!(
+        received.len(),
+        LENGTH - (64 << 10),
+        "a byte of the tail came before verification"
+    );
     gate.open();
     while let Some(chunk) = response.chunk().await.unwrap() {
         received.extend_from_slice(&chunk);
@@ -267,7 +326,13 @@ async fn a_client_that_stops_reading_does_not_slow_the_others() {
     let (_upstream, house, layer) = pulled(16 << 20).await;
     let path = format!("/v2/acme/alpine/blobs/{}", layer.digest);
     let stalled = house.call(Method::GET, &path).open().await;
-    house.blob("alpine", &layer.digest).await.assert_body(&layer.bytes);
-    eventually("the blob is stored", || async { house.stored_file(&layer.digest).is_some() }).await;
+    house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
+    eventually("the blob is stored", || async {
+        house.stored_file(&layer.digest).is_some()
+    })
+    .await;
     drop(stalled);
 }

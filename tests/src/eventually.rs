@@ -14,7 +14,10 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = bool>,
 {
-    assert!(holds_within(PATIENCE, condition).await, "did not happen in {PATIENCE:?}: {what}");
+    assert!(
+        holds_within(PATIENCE, condition).await,
+        "did not happen in {PATIENCE:?}: {what}"
+    );
 }
 
 /// Whether `condition` became true before `limit` was over.
@@ -52,5 +55,8 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = bool>,
 {
-    assert!(!holds_within(Duration::from_millis(200), condition).await, "happened: {what}");
+    assert!(
+        !holds_within(Duration::from_millis(200), condition).await,
+        "happened: {what}"
+    );
 }

@@ -87,7 +87,11 @@ impl FakeUpstream {
             // Someone else in this process may have been first; it is the same provider.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         });
-        let names = ["127.0.0.1"].iter().chain(names).map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let names = ["127.0.0.1"]
+            .iter()
+            .chain(names)
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>();
         let key = rcgen::generate_simple_self_signed(names).unwrap();
         let private = PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
         let config = ServerConfig::builder()
@@ -101,13 +105,21 @@ impl FakeUpstream {
         let reserved = socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let address = reserved.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { login, ..State::default() }),
+            state: Mutex::new(State {
+                login,
+                ..State::default()
+            }),
             arrivals: watch::Sender::new(0),
             connections: watch::Sender::new(0),
             address,
             scheme: if tls.is_some() { "https" } else { "http" },
         });
-        let upstream = Self { shared, tls, _reserved: reserved, accepting: Mutex::new(None) };
+        let upstream = Self {
+            shared,
+            tls,
+            _reserved: reserved,
+            accepting: Mutex::new(None),
+        };
         upstream.resume();
         // The first accept is ready only when the task runs once.
         tokio::task::yield_now().await;
@@ -193,43 +205,80 @@ impl FakeUpstream {
     pub fn add_manifest(&self, repository: &str, manifest: &Blob) {
         let mut state = self.shared.state.lock().unwrap();
         let repository = state.content.repository(repository);
-        repository.manifests.insert(manifest.digest.clone(), manifest.clone());
+        repository
+            .manifests
+            .insert(manifest.digest.clone(), manifest.clone());
     }
 
     /// Puts a blob under its digest.
     pub fn add_blob(&self, repository: &str, blob: &Blob) {
         let mut state = self.shared.state.lock().unwrap();
-        state.content.repository(repository).blobs.insert(blob.digest.clone(), blob.bytes.clone());
+        state
+            .content
+            .repository(repository)
+            .blobs
+            .insert(blob.digest.clone(), blob.bytes.clone());
     }
 
     /// Points a tag at a digest.
     pub fn tag(&self, repository: &str, tag: &str, digest: &str) {
         let mut state = self.shared.state.lock().unwrap();
-        state.content.repository(repository).tags.insert(tag.to_owned(), digest.to_owned());
+        state
+            .content
+            .repository(repository)
+            .tags
+            .insert(tag.to_owned(), digest.to_owned());
     }
 
     /// Forgets a tag; the manifest stays.
     pub fn untag(&self, repository: &str, tag: &str) {
-        self.shared.state.lock().unwrap().content.repository(repository).tags.remove(tag);
+        self.shared
+            .state
+            .lock()
+            .unwrap()
+            .content
+            .repository(repository)
+            .tags
+            .remove(tag);
     }
 
     /// Forgets a blob.
     pub fn remove_blob(&self, repository: &str, digest: &str) {
-        self.shared.state.lock().unwrap().content.repository(repository).blobs.remove(digest);
+        self.shared
+            .state
+            .lock()
+            .unwrap()
+            .content
+            .repository(repository)
+            .blobs
+            .remove(digest);
     }
 
     /// Lists `referrers` under the digest of their subject.
     pub fn add_referrers(&self, repository: &str, subject: &str, referrers: &[&Image]) {
-        let entries: Vec<_> = referrers.iter().map(|image| image.manifest.descriptor()).collect();
+        let entries: Vec<_> = referrers
+            .iter()
+            .map(|image| image.manifest.descriptor())
+            .collect();
         let media_type = crate::images::OCI_INDEX;
         let body = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": entries }).to_string();
         let mut state = self.shared.state.lock().unwrap();
-        state.content.repository(repository).referrers.insert(subject.to_owned(), body.into());
+        state
+            .content
+            .repository(repository)
+            .referrers
+            .insert(subject.to_owned(), body.into());
     }
 
     /// Puts a file outside `/v2/`, for redirects to point at.
     pub fn add_file(&self, path: &str, bytes: Bytes) {
-        self.shared.state.lock().unwrap().content.files.insert(path.to_owned(), bytes);
+        self.shared
+            .state
+            .lock()
+            .unwrap()
+            .content
+            .files
+            .insert(path.to_owned(), bytes);
     }
 
     /// Another login from now on. Tokens that were issued stay good.
@@ -274,7 +323,14 @@ impl FakeUpstream {
 
     /// How many requests fulfil `condition`.
     pub fn count_where(&self, condition: impl Fn(&Request) -> bool) -> usize {
-        self.shared.state.lock().unwrap().requests.iter().filter(|request| condition(request)).count()
+        self.shared
+            .state
+            .lock()
+            .unwrap()
+            .requests
+            .iter()
+            .filter(|request| condition(request))
+            .count()
     }
 
     /// How many connections were accepted.

@@ -22,9 +22,21 @@ pub use output::{CANARY, assert_nothing_leaked};
 
 /// The users of every house: name, password, bcrypt hash of the least cost.
 pub const USERS: [(&str, &str, &str); 3] = [
-    ("alice", "canary-alice-1f6c9b", "$2b$04$abcdefghijklmnopqrstuuyRpTn1oNc7xbalHAG39w69xBWGtXRgO"),
-    ("bob", "canary-bob-77d0e2", "$2b$04$abcdefghijklmnopqrstuuZPy5Q/DHDk80erOYb07cGHg/5abejMK"),
-    ("carol", "canary-carol-c0ffee", "$2b$04$abcdefghijklmnopqrstuuCEFkXLIZJGkx8XJ0MfTc471DiHN11iO"),
+    (
+        "alice",
+        "canary-alice-1f6c9b",
+        "$2b$04$abcdefghijklmnopqrstuuyRpTn1oNc7xbalHAG39w69xBWGtXRgO",
+    ),
+    (
+        "bob",
+        "canary-bob-77d0e2",
+        "$2b$04$abcdefghijklmnopqrstuuZPy5Q/DHDk80erOYb07cGHg/5abejMK",
+    ),
+    (
+        "carol",
+        "canary-carol-c0ffee",
+        "$2b$04$abcdefghijklmnopqrstuuCEFkXLIZJGkx8XJ0MfTc471DiHN11iO",
+    ),
 ];
 
 /// What a house's clock shows when it starts, milliseconds since the epoch.
@@ -110,7 +122,10 @@ impl HouseBuilder {
 
     /// Starts the registry.
     pub async fn start(self) -> House {
-        let directory = tempfile::Builder::new().prefix("quayside-test-").tempdir().unwrap();
+        let directory = tempfile::Builder::new()
+            .prefix("quayside-test-")
+            .tempdir()
+            .unwrap();
         let blobs = self.blobs.unwrap_or_else(|| directory.path().join("blobs"));
         let mut house = House {
             blobs,
@@ -264,6 +279,11 @@ impl House {
     pub async fn reload(&self, organizations: &[Organization]) {
         self.write_organizations(organizations);
         self.server().reload_now().await;
+    }
+
+    /// Writes these bytes as the organizations file and leaves it to the registry to notice.
+    pub fn replace_organizations_file(&self, bytes: impl AsRef<[u8]>) {
+        self.write_organizations_file(bytes);
     }
 
     /// Writes these bytes as the organizations file and makes the registry load it.

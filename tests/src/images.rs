@@ -81,7 +81,11 @@ impl Blob {
     /// Content under its SHA-256.
     pub fn new(media_type: &str, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { media_type: media_type.to_owned(), digest: sha256(&bytes), bytes }
+        Self {
+            media_type: media_type.to_owned(),
+            digest: sha256(&bytes),
+            bytes,
+        }
     }
 
     /// A layer of `length` incompressible bytes. Not an archive: only for clients that do not unpack.

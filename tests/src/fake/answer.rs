@@ -48,7 +48,11 @@ pub(super) enum Instead {
 
 impl Answer {
     pub(super) fn new(status: u16, body: impl Into<Bytes>) -> Self {
-        Self { status, body: body.into(), ..Self::default() }
+        Self {
+            status,
+            body: body.into(),
+            ..Self::default()
+        }
     }
 
     pub(super) fn json(status: u16, document: &Value) -> Self {
@@ -56,7 +60,10 @@ impl Answer {
     }
 
     pub(super) fn error(status: u16, code: &str) -> Self {
-        Self::json(status, &json!({ "errors": [{ "code": code, "message": "not here" }] }))
+        Self::json(
+            status,
+            &json!({ "errors": [{ "code": code, "message": "not here" }] }),
+        )
     }
 
     pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -79,7 +86,9 @@ impl Shared {
             state.script.meet(request)
         };
         self.arrivals.send_modify(|count| *count += 1);
-        let mut answer = self.refusal(request).unwrap_or_else(|| self.content(request, &faults));
+        let mut answer = self
+            .refusal(request)
+            .unwrap_or_else(|| self.content(request, &faults));
         for fault in faults {
             apply(&mut answer, fault);
         }
@@ -162,30 +171,46 @@ fn altered(bytes: &Bytes, faults: &[Fault]) -> Bytes {
 
 /// All of the content, or the part that `Range: bytes=first-[last]` asks for.
 fn ranged(bytes: Bytes, request: &Request, faults: &[Fault]) -> Answer {
-    let ignored = request.method == Method::HEAD || faults.iter().any(|fault| matches!(fault, Fault::IgnoreRange));
-    let Some(range) = request.header("range").strip_prefix("bytes=").filter(|_| !ignored) else {
+    let ignored =
+        request.method == Method::HEAD || faults.iter().any(|fault| matches!(fault, Fault::IgnoreRange));
+    let Some(range) = request
+        .header("range")
+        .strip_prefix("bytes=")
+        .filter(|_| !ignored)
+    else {
         return Answer::new(200, bytes);
     };
     let (first, last) = range.split_once('-').unwrap_or((range, ""));
     let first: usize = first.parse().unwrap_or(0);
-    let last = last.parse().map_or(bytes.len(), |last: usize| (last + 1).min(bytes.len()));
+    let last = last
+        .parse()
+        .map_or(bytes.len(), |last: usize| (last + 1).min(bytes.len()));
     if first >= last {
         return Answer::new(416, "").header("content-range", format!("bytes */{}", bytes.len()));
     }
-    Answer::new(206, bytes.slice(first..last))
-        .header("content-range", format!("bytes {first}-{}/{}", last - 1, bytes.len()))
+    Answer::new(206, bytes.slice(first..last)).header(
+        "content-range",
+        format!("bytes {first}-{}/{}", last - 1, bytes.len()),
+    )
 }
 
 fn apply(answer: &mut Answer, fault: Fault) {
     match fault {
-        Fault::Status { status, headers, body } => {
+        Fault::Status {
+            status,
+            headers,
+            body,
+        } => {
             answer.status = status;
             answer.headers = headers;
             answer.body = body.into();
         }
         Fault::Redirect(location) => {
-            *answer = Answer { sending: std::mem::take(&mut answer.sending), ..Answer::new(307, "") }
-                .header("location", location);
+            *answer = Answer {
+                sending: std::mem::take(&mut answer.sending),
+                ..Answer::new(307, "")
+            }
+            .header("location", location);
         }
         Fault::NoDigestHeader => answer.set("docker-content-digest", None),
         Fault::DigestHeader(digest) => answer.set("docker-content-digest", Some(digest)),

@@ -67,7 +67,10 @@ impl Request {
 
     /// The value of a header, empty if it was not sent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("")
     }
 }
 
@@ -87,7 +90,11 @@ fn classify(path: &str, query: &str) -> (Kind, String, String) {
     if rest.is_empty() {
         return (Kind::Ping, String::new(), String::new());
     }
-    let places = [("/manifests/", Kind::Manifest), ("/blobs/", Kind::Blob), ("/referrers/", Kind::Referrers)];
+    let places = [
+        ("/manifests/", Kind::Manifest),
+        ("/blobs/", Kind::Blob),
+        ("/referrers/", Kind::Referrers),
+    ];
     for (marker, kind) in places {
         if let Some((repository, reference)) = rest.rsplit_once(marker) {
             return (kind, repository.to_owned(), reference.replace("%3A", ":"));

@@ -61,18 +61,30 @@ impl Fault {
     /// A status without headers and with the spec's JSON error of `code`.
     pub fn error(status: u16, code: &str) -> Self {
         let body = serde_json::json!({ "errors": [{ "code": code, "message": "scripted" }] }).to_string();
-        Self::Status { status, headers: Vec::new(), body }
+        Self::Status {
+            status,
+            headers: Vec::new(),
+            body,
+        }
     }
 
     /// A bare status.
     pub fn status(status: u16) -> Self {
-        Self::Status { status, headers: Vec::new(), body: String::new() }
+        Self::Status {
+            status,
+            headers: Vec::new(),
+            body: String::new(),
+        }
     }
 
     /// 429 with `Retry-After` in seconds, or without it.
     pub fn too_many(retry_after: Option<u64>) -> Self {
         let headers = retry_after.map(|seconds| ("retry-after".to_owned(), seconds.to_string()));
-        Self::Status { status: 429, headers: headers.into_iter().collect(), body: String::new() }
+        Self::Status {
+            status: 429,
+            headers: headers.into_iter().collect(),
+            body: String::new(),
+        }
     }
 }
 
@@ -95,27 +107,42 @@ impl On {
 
     /// Requests for manifests.
     pub fn manifest() -> Self {
-        Self { kind: Some(Kind::Manifest), ..Self::default() }
+        Self {
+            kind: Some(Kind::Manifest),
+            ..Self::default()
+        }
     }
 
     /// Requests for blobs.
     pub fn blob() -> Self {
-        Self { kind: Some(Kind::Blob), ..Self::default() }
+        Self {
+            kind: Some(Kind::Blob),
+            ..Self::default()
+        }
     }
 
     /// Requests to the token service.
     pub fn token() -> Self {
-        Self { kind: Some(Kind::Token), ..Self::default() }
+        Self {
+            kind: Some(Kind::Token),
+            ..Self::default()
+        }
     }
 
     /// Requests for `/v2/`.
     pub fn ping() -> Self {
-        Self { kind: Some(Kind::Ping), ..Self::default() }
+        Self {
+            kind: Some(Kind::Ping),
+            ..Self::default()
+        }
     }
 
     /// Requests for referrers.
     pub fn referrers() -> Self {
-        Self { kind: Some(Kind::Referrers), ..Self::default() }
+        Self {
+            kind: Some(Kind::Referrers),
+            ..Self::default()
+        }
     }
 
     /// Only GET.
@@ -168,9 +195,18 @@ impl On {
 
     fn matches(&self, request: &Request) -> bool {
         self.kind.is_none_or(|kind| kind == request.kind)
-            && self.method.as_ref().is_none_or(|method| *method == request.method)
-            && self.repository.as_ref().is_none_or(|name| *name == request.repository)
-            && self.reference.as_ref().is_none_or(|reference| *reference == request.reference)
+            && self
+                .method
+                .as_ref()
+                .is_none_or(|method| *method == request.method)
+            && self
+                .repository
+                .as_ref()
+                .is_none_or(|name| *name == request.repository)
+            && self
+                .reference
+                .as_ref()
+                .is_none_or(|reference| *reference == request.reference)
     }
 }
 
@@ -225,7 +261,10 @@ impl Default for Gate {
 impl Gate {
     /// A gate that nothing passes yet.
     pub fn closed() -> Self {
-        Self { open: Arc::new(watch::Sender::new(false)), waiting: Arc::new(watch::Sender::new(0)) }
+        Self {
+            open: Arc::new(watch::Sender::new(false)),
+            waiting: Arc::new(watch::Sender::new(0)),
+        }
     }
 
     /// Lets everything pass from now on.
@@ -236,9 +275,12 @@ impl Gate {
     /// Returns when at least `count` answers have come to the gate; panics if they take too long.
     pub async fn reached_by(&self, count: usize) {
         let mut waiting = self.waiting.subscribe();
-        crate::eventually::soon("answers come to the gate", waiting.wait_for(|seen| *seen >= count))
-            .await
-            .expect("the gate holds its own sender");
+        crate::eventually::soon(
+            "answers come to the gate",
+            waiting.wait_for(|seen| *seen >= count),
+        )
+        .await
+        .expect("the gate holds its own sender");
     }
 
     /// Returns when an answer has come to the gate.

@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -51,7 +53,10 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> io::Result<Opt
     }
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let mut words = line.split_whitespace();
-    let method: Method = words.next().and_then(|word| word.parse().ok()).ok_or_else(invalid)?;
+    let method: Method = words
+        .next()
+        .and_then(|word| word.parse().ok())
+        .ok_or_else(invalid)?;
     let target = words.next().ok_or_else(invalid)?.to_owned();
     let mut headers = HeaderMap::new();
     loop {
@@ -81,7 +86,12 @@ enum After {
 }
 
 async fn send<S: AsyncWrite + Unpin>(stream: &mut S, method: &Method, answer: Answer) -> io::Result<After> {
-    let Answer { status, headers, body, sending } = answer;
+    let Answer {
+        status,
+        headers,
+        body,
+        sending,
+    } = answer;
     for gate in &sending.before {
         gate.pass().await;
     }
@@ -98,9 +108,14 @@ async fn send<S: AsyncWrite + Unpin>(stream: &mut S, method: &Method, answer: An
         Framing::Length => format!("content-length: {}", body.len()),
         Framing::Chunked => "transfer-encoding: chunked".to_owned(),
     };
-    let lines = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>();
+    let lines = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect::<Vec<_>>();
     let lines = lines.concat();
-    stream.write_all(format!("HTTP/1.1 {status} Scripted\r\n{lines}{framing}\r\n\r\n").as_bytes()).await?;
+    stream
+        .write_all(format!("HTTP/1.1 {status} Scripted\r\n{lines}{framing}\r\n\r\n").as_bytes())
+        .await?;
     stream.flush().await?;
     if method == Method::HEAD {
         return Ok(After::KeepAlive);
@@ -108,7 +123,11 @@ async fn send<S: AsyncWrite + Unpin>(stream: &mut S, method: &Method, answer: An
     send_body(stream, &body, &sending).await
 }
 
-async fn send_body<S: AsyncWrite + Unpin>(stream: &mut S, body: &[u8], sending: &Sending) -> io::Result<After> {
+async fn send_body<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    body: &[u8],
+    sending: &Sending,
+) -> io::Result<After> {
     let end = sending.cut.map_or(body.len(), |cut| cut.min(body.len()));
     let portion = sending.drip.map_or(256 << 10, |(bytes, _)| bytes);
     let mut sent = 0;
@@ -119,7 +138,13 @@ async fn send_body<S: AsyncWrite + Unpin>(stream: &mut S, body: &[u8], sending: 
         if sent == end {
             break;
         }
-        let gate = sending.gates.iter().map(|(at, _)| *at).filter(|at| *at > sent).min().unwrap_or(end);
+        let gate = sending
+            .gates
+            .iter()
+            .map(|(at, _)| *at)
+            .filter(|at| *at > sent)
+            .min()
+            .unwrap_or(end);
         let stop = end.min(gate).min(sent + portion);
         chunk(stream, &sending.framing, &body[sent..stop]).await?;
         sent = stop;
@@ -141,7 +166,9 @@ async fn chunk<S: AsyncWrite + Unpin>(stream: &mut S, framing: &Framing, bytes: 
     match framing {
         Framing::Length => stream.write_all(bytes).await?,
         Framing::Chunked => {
-            stream.write_all(format!("{:x}\r\n", bytes.len()).as_bytes()).await?;
+            stream
+                .write_all(format!("{:x}\r\n", bytes.len()).as_bytes())
+                .await?;
             stream.write_all(bytes).await?;
             stream.write_all(b"\r\n").await?;
         }

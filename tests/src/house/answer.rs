@@ -32,16 +32,30 @@ impl Answer {
             }
         };
         for (name, value) in &headers {
-            assert!(!output::betrays(value.as_bytes()), "a secret in the header {name}");
+            assert!(
+                !output::betrays(value.as_bytes()),
+                "a secret in the header {name}"
+            );
         }
         // Errors are short; content is the upstream's, not ours.
-        assert!(body.len() > 64 << 10 || !output::betrays(&body), "a secret in the body");
-        Self { status, headers, body: body.freeze(), complete }
+        assert!(
+            body.len() > 64 << 10 || !output::betrays(&body),
+            "a secret in the body"
+        );
+        Self {
+            status,
+            headers,
+            body: body.freeze(),
+            complete,
+        }
     }
 
     /// The value of a header, empty if there is none.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("")
     }
 
     /// The body as JSON, null if it is none.
@@ -56,7 +70,10 @@ impl Answer {
 
     /// The message of the first error in the body, empty if there is none.
     pub fn message(&self) -> String {
-        self.json()["errors"][0]["message"].as_str().unwrap_or("").to_owned()
+        self.json()["errors"][0]["message"]
+            .as_str()
+            .unwrap_or("")
+            .to_owned()
     }
 
     /// Panics unless this is an error of this status and code.
@@ -64,7 +81,10 @@ impl Answer {
     pub fn assert_error(&self, status: u16, code: &str) {
         assert_eq!((self.status, self.code().as_str()), (status, code), "{self:?}");
         assert!(!self.message().is_empty(), "an error without a message: {self:?}");
-        assert!(self.header("content-type").starts_with("application/json"), "{self:?}");
+        assert!(
+            self.header("content-type").starts_with("application/json"),
+            "{self:?}"
+        );
     }
 
     /// Panics unless this is 200 with exactly these bytes.
@@ -72,13 +92,24 @@ impl Answer {
     pub fn assert_body(&self, bytes: &[u8]) {
         assert_eq!(self.status, 200, "{}", self.summary());
         assert!(self.complete, "the body was cut: {}", self.summary());
-        assert!(self.body == bytes, "{} bytes of {}: {}", self.body.len(), bytes.len(), self.summary());
+        assert!(
+            self.body == bytes,
+            "{} bytes of {}: {}",
+            self.body.len(),
+            bytes.len(),
+            self.summary()
+        );
     }
 
     /// Panics unless this is 200 served in this way (M14).
     #[track_caller]
     pub fn assert_cache(&self, status: &str) {
-        assert_eq!((self.status, self.header("x-cache")), (200, status), "{}", self.summary());
+        assert_eq!(
+            (self.status, self.header("x-cache")),
+            (200, status),
+            "{}",
+            self.summary()
+        );
     }
 
     /// Status, headers and the beginning of the body.

@@ -20,13 +20,17 @@ impl Call {
     #[must_use]
     pub fn header(self, name: &str, value: &str) -> Self {
         let name: HeaderName = name.parse().unwrap();
-        Self { request: self.request.header(name, HeaderValue::from_str(value).unwrap()) }
+        Self {
+            request: self.request.header(name, HeaderValue::from_str(value).unwrap()),
+        }
     }
 
     /// Basic credentials.
     #[must_use]
     pub fn basic(self, username: &str, password: &str) -> Self {
-        Self { request: self.request.basic_auth(username, Some(password)) }
+        Self {
+            request: self.request.basic_auth(username, Some(password)),
+        }
     }
 
     /// The right Basic credentials of one of the [`USERS`].
@@ -39,23 +43,32 @@ impl Call {
     /// A bearer token.
     #[must_use]
     pub fn bearer(self, token: &str) -> Self {
-        Self { request: self.request.bearer_auth(token) }
+        Self {
+            request: self.request.bearer_auth(token),
+        }
     }
 
     /// A body.
     #[must_use]
     pub fn body(self, body: impl Into<reqwest::Body>) -> Self {
-        Self { request: self.request.body(body) }
+        Self {
+            request: self.request.body(body),
+        }
     }
 
     /// Sends it and reads the answer to its end.
     pub async fn send(self) -> Answer {
-        soon("the registry answers", async { Answer::read(self.request.send().await.unwrap()).await }).await
+        soon("the registry answers", async {
+            Answer::read(self.request.send().await.unwrap()).await
+        })
+        .await
     }
 
     /// Sends it and returns as soon as the head of the answer is there.
     pub async fn open(self) -> reqwest::Response {
-        soon("the registry begins to answer", self.request.send()).await.unwrap()
+        soon("the registry begins to answer", self.request.send())
+            .await
+            .unwrap()
     }
 }
 
@@ -72,7 +85,9 @@ pub(super) fn client() -> reqwest::Client {
 impl House {
     /// A request to a path of the OCI API.
     pub fn call(&self, method: Method, path: &str) -> Call {
-        Call { request: self.client.request(method, format!("{}{path}", self.base())) }
+        Call {
+            request: self.client.request(method, format!("{}{path}", self.base())),
+        }
     }
 
     /// GET of a path.
@@ -87,12 +102,14 @@ impl House {
 
     /// GET of a manifest in `acme`.
     pub async fn manifest(&self, repository: &str, reference: &str) -> Answer {
-        self.get(&format!("/v2/acme/{repository}/manifests/{reference}")).await
+        self.get(&format!("/v2/acme/{repository}/manifests/{reference}"))
+            .await
     }
 
     /// HEAD of a manifest in `acme`.
     pub async fn head_manifest(&self, repository: &str, reference: &str) -> Answer {
-        self.head(&format!("/v2/acme/{repository}/manifests/{reference}")).await
+        self.head(&format!("/v2/acme/{repository}/manifests/{reference}"))
+            .await
     }
 
     /// GET of a blob in `acme`.
@@ -111,12 +128,16 @@ impl House {
         let answer = self.get(&format!("/v2/acme/{repository}/tags/list")).await;
         let document = answer.json();
         let tags = document["tags"].as_array().cloned().unwrap_or_default();
-        tags.iter().filter_map(|tag| tag.as_str().map(str::to_owned)).collect()
+        tags.iter()
+            .filter_map(|tag| tag.as_str().map(str::to_owned))
+            .collect()
     }
 
     /// GET of a path on the admin port.
     pub async fn admin(&self, path: &str) -> Answer {
-        let request = self.client.get(format!("http://{}{path}", self.server().admin_address()));
+        let request = self
+            .client
+            .get(format!("http://{}{path}", self.server().admin_address()));
         Call { request }.send().await
     }
 
@@ -162,8 +183,16 @@ impl RawAnswer {
     fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
-        Self { status, head: head.to_owned(), body: body.to_owned() }
+        let status = head
+            .split_whitespace()
+            .nth(1)
+            .and_then(|word| word.parse().ok())
+            .unwrap_or(0);
+        Self {
+            status,
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
     }
 
     /// The code of the first error in the body, empty if there is none.

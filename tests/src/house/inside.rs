@@ -41,14 +41,22 @@ impl House {
     }
 
     async fn reader(&self) -> SqlitePool {
-        let options = SqliteConnectOptions::new().filename(self.database_path()).read_only(true);
-        SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap()
+        let options = SqliteConnectOptions::new()
+            .filename(self.database_path())
+            .read_only(true);
+        SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await
+            .unwrap()
     }
 
     /// The file of a stored blob, none if it is not stored.
     pub fn stored_file(&self, digest: &str) -> Option<PathBuf> {
         let (_, hex) = digest.split_once(':').unwrap();
-        self.files().into_iter().find(|path| path.to_string_lossy().contains(hex))
+        self.files()
+            .into_iter()
+            .find(|path| path.to_string_lossy().contains(hex))
     }
 
     /// Every regular file below the directory of the blobs, without those that describe the storage itself.

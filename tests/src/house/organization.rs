@@ -95,12 +95,18 @@ impl Organization {
     #[must_use]
     pub fn credentials(self, username: &str, password: &str) -> Self {
         output::watch_for(username, password);
-        self.set("credentials", json!({ "username": username, "password": password }))
+        self.set(
+            "credentials",
+            json!({ "username": username, "password": password }),
+        )
     }
 
     /// The PEM that its upstream's certificate is checked against, over HTTPS.
     #[must_use]
     pub fn ca_bundle(self, pem: &str) -> Self {
-        self.set("tls", json!({ "caBundle": super::bundle_name(pem), "plainHttp": false }))
+        self.set(
+            "tls",
+            json!({ "caBundle": super::bundle_name(pem), "plainHttp": false }),
+        )
     }
 }

@@ -21,7 +21,10 @@ struct Captured {
 
 fn captured() -> MutexGuard<'static, Captured> {
     static CAPTURED: OnceLock<Mutex<Captured>> = OnceLock::new();
-    CAPTURED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    CAPTURED
+        .get_or_init(Mutex::default)
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sends the log of this process through the search, at the most talkative level of our own crates.
@@ -30,8 +33,11 @@ pub(super) fn capture() {
     ONCE.get_or_init(|| {
         let filter = EnvFilter::new("debug,quayside_registry=trace,quayside_upstream=trace,sqlx=warn");
         // A test that installed its own subscriber first keeps it.
-        let _ =
-            tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(Searched).try_init();
+        let _ = tracing_subscriber::fmt()
+            .json()
+            .with_env_filter(filter)
+            .with_writer(Searched)
+            .try_init();
     });
 }
 
@@ -50,7 +56,11 @@ pub(super) fn betrays(bytes: &[u8]) -> bool {
 /// Panics if a secret was in any line of the log so far.
 pub fn assert_nothing_leaked() {
     let captured = captured();
-    assert!(captured.leaks.is_empty(), "secrets in the log: {:#?}", captured.leaks);
+    assert!(
+        captured.leaks.is_empty(),
+        "secrets in the log: {:#?}",
+        captured.leaks
+    );
 }
 
 struct Searched;

@@ -21,7 +21,10 @@ pub struct Layer {
 
 /// A layer of regular files `(path, content)`, readable by all.
 pub fn layer(files: &[(&str, &[u8])]) -> Layer {
-    let files: Vec<_> = files.iter().map(|(path, content)| (*path, *content, 0o644)).collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(path, content)| (*path, *content, 0o644))
+        .collect();
     archive(&files)
 }
 
@@ -32,8 +35,13 @@ pub fn random_layer(seed: u64, length: usize) -> Layer {
 
 /// A layer with a static busybox as `/bin/busybox` and `/bin/sh`, if the machine has one (`busybox-static`).
 pub fn busybox_layer() -> Option<Layer> {
-    let program = std::fs::read(Path::new("/bin/busybox")).or_else(|_| std::fs::read("/usr/bin/busybox")).ok()?;
-    Some(archive(&[("bin/busybox", &program, 0o755), ("bin/sh", &program, 0o755)]))
+    let program = std::fs::read(Path::new("/bin/busybox"))
+        .or_else(|_| std::fs::read("/usr/bin/busybox"))
+        .ok()?;
+    Some(archive(&[
+        ("bin/busybox", &program, 0o755),
+        ("bin/sh", &program, 0o755),
+    ]))
 }
 
 fn archive(files: &[(&str, &[u8], u32)]) -> Layer {
@@ -55,7 +63,10 @@ fn archive(files: &[(&str, &[u8], u32)]) -> Layer {
     let diff_id = sha256(&tar);
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(&tar).unwrap();
-    Layer { blob: Blob::new(OCI_LAYER, encoder.finish().unwrap()), diff_id }
+    Layer {
+        blob: Blob::new(OCI_LAYER, encoder.finish().unwrap()),
+        diff_id,
+    }
 }
 
 /// One header of the POSIX ustar format.

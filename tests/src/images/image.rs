@@ -55,7 +55,9 @@ impl Image {
 
     /// An image that podman and containerd can unpack and run: one small layer with a file of `content`.
     pub fn runnable(content: &str) -> Self {
-        Self::builder().archive(super::archive::layer(&[("etc/content", content.as_bytes())])).build()
+        Self::builder()
+            .archive(super::archive::layer(&[("etc/content", content.as_bytes())]))
+            .build()
     }
 
     /// `sha256:<hex>` of the manifest.
@@ -220,7 +222,15 @@ impl ImageBuilder {
         }
         // Two spaces of indentation: a body that anybody re-serialises changes its digest.
         let bytes = Bytes::from(serde_json::to_vec_pretty(&manifest).unwrap());
-        let manifest = Blob { media_type: manifest_type.to_owned(), digest: sha256(&bytes), bytes };
-        Image { manifest, config, layers: self.layers }
+        let manifest = Blob {
+            media_type: manifest_type.to_owned(),
+            digest: sha256(&bytes),
+            bytes,
+        };
+        Image {
+            manifest,
+            config,
+            layers: self.layers,
+        }
     }
 }

@@ -19,7 +19,12 @@ pub struct Index {
 impl Index {
     /// An OCI index without entries.
     pub fn builder() -> IndexBuilder {
-        IndexBuilder { format: Format::Oci, entries: Vec::new(), images: Vec::new(), nested: Vec::new() }
+        IndexBuilder {
+            format: Format::Oci,
+            entries: Vec::new(),
+            images: Vec::new(),
+            nested: Vec::new(),
+        }
     }
 
     /// Two platforms, linux/amd64 and linux/arm64, each with one random layer of `size` bytes.
@@ -29,7 +34,13 @@ impl Index {
             .zip(0..)
             .fold(Self::builder(), |index, (architecture, position)| {
                 let layer = Blob::random(seed * 1000 + position, size);
-                index.image(Image::builder().platform("linux", architecture).layer(layer).build(), architecture)
+                index.image(
+                    Image::builder()
+                        .platform("linux", architecture)
+                        .layer(layer)
+                        .build(),
+                    architecture,
+                )
             })
             .build()
     }
@@ -88,6 +99,10 @@ impl IndexBuilder {
         };
         let document = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": self.entries });
         let bytes = serde_json::to_vec_pretty(&document).unwrap();
-        Index { manifest: Blob::new(media_type, bytes), images: self.images, nested: self.nested }
+        Index {
+            manifest: Blob::new(media_type, bytes),
+            images: self.images,
+            nested: self.nested,
+        }
     }
 }
