@@ -224,12 +224,14 @@ fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let s = ip.segments();
     let tail = Ipv4Addr::from((u32::from(s[6]) << 16) | u32::from(s[7]));
     match s {
-        // ::ffff:a.b.c.d, and ::ffff:0:a.b.c.d of stateless translation
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => Some(tail),
+        // ::ffff:a.b.c.d, ::ffff:0:a.b.c.d of stateless translation, 64:ff9b::/96 of NAT64 and its
+        // local 64:ff9b:1::/48
+        [0, 0, 0, 0, 0, 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0x64, 0xff9b, 0, 0, 0, 0, ..]
+        | [0x64, 0xff9b, 1, ..] => Some(tail),
         // ::a.b.c.d, of which :: and ::1 are not
         [0, 0, 0, 0, 0, 0, high, low] if high != 0 || low > 1 => Some(tail),
-        // 64:ff9b::/96 and the local 64:ff9b:1::/48 with its usual /96
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => Some(tail),
         // 2002:ab:cd::/48
         [0x2002, high, low, ..] => Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))),
         // 2001:0::/32 hides the client's address inverted

@@ -23,7 +23,7 @@ impl Default for DripLimit {
     fn default() -> Self {
         Self {
             bytes_per_second: 10 << 10,
-            window: Duration::from_secs(120),
+            window: Duration::from_mins(2),
         }
     }
 }
@@ -57,11 +57,11 @@ impl Pace {
         if self.waited < self.limit.window {
             return true;
         }
-        let wanted = self
+        let least = self
             .limit
             .bytes_per_second
             .saturating_mul(self.limit.window.as_secs().max(1));
-        let enough = self.bytes >= wanted;
+        let enough = self.bytes >= least;
         self.waited = Duration::ZERO;
         self.bytes = 0;
         enough

@@ -42,23 +42,20 @@ fn parse_one(value: &str) -> Vec<Challenge> {
             continue;
         }
         skip(&mut input, is_space);
-        match (input.peek(), found.last_mut()) {
-            (Some('='), Some(challenge)) => {
-                input.next();
-                let text = parameter_value(&mut input);
-                challenge.parameters.push((word.to_ascii_lowercase(), text));
-            }
-            _ => {
-                let mut challenge = Challenge {
-                    scheme: word.to_ascii_lowercase(),
-                    parameters: Vec::new(),
-                };
-                challenge
-                    .parameters
-                    .extend(token68(&mut input).map(|text| (String::new(), text)));
-                found.push(challenge);
-            }
+        if let (Some('='), Some(challenge)) = (input.peek(), found.last_mut()) {
+            input.next();
+            let text = parameter_value(&mut input);
+            challenge.parameters.push((word.to_ascii_lowercase(), text));
+            continue;
         }
+        let parameters = token68(&mut input)
+            .map(|text| (String::new(), text))
+            .into_iter()
+            .collect();
+        found.push(Challenge {
+            scheme: word.to_ascii_lowercase(),
+            parameters,
+        });
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) mod redirect;
 pub(crate) mod send;
 
 /// How long an unused connection is kept.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// How many unused connections are kept to one host.
 const IDLE_PER_HOST: usize = 16;
 /// How often the other end of an HTTP/2 connection has to prove that it is there.
@@ -129,7 +129,7 @@ impl Client {
             read_timeout: self.inner.settings.read_timeout,
             drip: self.inner.environment.drip,
         };
-        Ok(Upstream::assemble(sender, base, &spec))
+        Ok(Upstream::assemble(sender, base, spec.credentials))
     }
 
     fn pool(&self, key: TlsKey, gate: &Arc<Gate>) -> Result<Arc<reqwest::Client>, BuildError> {

@@ -7,7 +7,7 @@ use http::header::{DATE, RETRY_AFTER};
 use jiff::Timestamp;
 
 /// Longer waits are taken as this: nobody means them.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// How long a response asks us to wait, at most a day. A date is compared with the response's own
 /// `Date` where it has one, so that a wrong clock on either side does not matter, else with `now`.

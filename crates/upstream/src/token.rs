@@ -13,9 +13,9 @@ use serde::Deserialize;
 use crate::error::UpstreamError;
 
 /// Lifetime of a token that does not say (distribution's token specification).
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+const DEFAULT_LIFETIME: Duration = Duration::from_mins(1);
 /// No token is trusted longer.
-const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_LIFETIME: Duration = Duration::from_hours(24);
 /// A token is not used in its last seconds: it has to arrive before it expires.
 const LONGEST_MARGIN: Duration = Duration::from_secs(10);
 /// From this many scopes on, expired ones are forgotten.
@@ -65,7 +65,7 @@ impl Token {
         let margin = (lifetime / 10).min(LONGEST_MARGIN);
         Ok(Self {
             header,
-            until: asked + (lifetime - margin),
+            until: asked + lifetime.saturating_sub(margin),
         })
     }
 

@@ -11,8 +11,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::body;
-use crate::client::Spec;
-use crate::client::authenticate::Authenticator;
+use crate::client::authenticate::{Authenticator, Credentials};
 use crate::client::send::{Answer, Request, Sender, place};
 use crate::error::UpstreamError;
 
@@ -42,10 +41,10 @@ pub struct Referrers {
 }
 
 impl Upstream {
-    pub(crate) fn assemble(sender: Sender, base: Url, spec: &Spec) -> Self {
+    pub(crate) fn assemble(sender: Sender, base: Url, credentials: Option<Credentials>) -> Self {
         let address = place(&base).into();
         Self {
-            inner: Arc::new(Authenticator::new(sender, base, spec.credentials.as_ref())),
+            inner: Arc::new(Authenticator::new(sender, base, credentials)),
             address,
         }
     }

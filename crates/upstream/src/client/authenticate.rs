@@ -21,6 +21,9 @@ use crate::token::{Freshness, Token, Tokens};
 /// No token service needs more for its answer.
 const MAX_TOKEN_BYTES: usize = 1 << 20;
 
+/// User name and password.
+pub(crate) type Credentials = (String, SecretString);
+
 /// What is known about how to authenticate.
 #[derive(Debug, Clone)]
 enum Method {
@@ -74,7 +77,7 @@ impl fmt::Debug for Authenticator {
 }
 
 impl Authenticator {
-    pub(crate) fn new(sender: Sender, base: Url, credentials: Option<&(String, SecretString)>) -> Self {
+    pub(crate) fn new(sender: Sender, base: Url, credentials: Option<Credentials>) -> Self {
         let basic = credentials.and_then(|(user, password)| {
             let pair = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
             // Base64 always makes a valid header value.

@@ -218,7 +218,7 @@ async fn prints_no_secret_in_any_error() {
     let mut text = format!("{upstream:?} {error} {error:?}");
     let mut source = std::error::Error::source(&error);
     while let Some(next) = source {
-        text.push_str(&format!(" {next} {next:?}"));
+        text.extend([next.to_string(), format!("{next:?}")]);
         source = next.source();
     }
     assert!(!text.contains("canary"), "{text}");

@@ -151,7 +151,7 @@ pub(crate) fn settings(allowed: AddressPolicy) -> Settings {
 
 /// Names ending in `.test` are this machine.
 pub(crate) fn environment() -> Environment {
-    let resolve = |name: &str| name.ends_with(".test").then(|| vec![LOOPBACK]);
+    let resolve = |name: &str| name.strip_suffix(".test").map(|_| vec![LOOPBACK]);
     Environment {
         resolve: Some(Arc::new(resolve)),
         ..Environment::default()

@@ -97,8 +97,8 @@ async fn pull(upstream: &Upstream) -> Result<(), UpstreamError> {
     upstream.get_manifest("a", &tag("t")).await.map(|_| ())
 }
 
-fn robot() -> Option<(String, secrecy::SecretString)> {
-    Some(("robot".to_owned(), "canary-password".to_owned().into()))
+fn robot() -> (String, secrecy::SecretString) {
+    ("robot".to_owned(), "canary-password".to_owned().into())
 }
 
 #[tokio::test]
@@ -235,7 +235,7 @@ async fn sends_no_credentials_to_a_realm_without_tls() {
     let client = local_client();
     let upstream = client
         .upstream(Spec {
-            credentials: robot(),
+            credentials: Some(robot()),
             ..tls.spec()
         })
         .unwrap();
@@ -276,7 +276,7 @@ async fn sends_credentials_to_a_realm_with_tls() {
     .await;
     let upstream = local_client()
         .upstream(Spec {
-            credentials: robot(),
+            credentials: Some(robot()),
             ..tls.spec()
         })
         .unwrap();
