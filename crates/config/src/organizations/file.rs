@@ -206,3 +206,38 @@ fn outline(path: &str, message: String) -> FileError {
         message,
     }]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn keys(schema: &Value, path: &str, found: &mut Vec<String>) {
+        for (key, value) in schema["properties"].as_object().into_iter().flatten() {
+            let path = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
+            keys(value, &path, found);
+            keys(&value["items"], &format!("{path}[]"), found);
+            found.push(path);
+        }
+    }
+
+    /// C3: every key of an entry, and of the file, has its row in the reference.
+    #[test]
+    fn the_reference_names_every_key_of_the_organizations_file() {
+        let reference = include_str!("../../../../docs/configuration.md");
+        let entry = section::describe(|entry| entry::read_organization(entry, &Bundles::new()));
+        let mut found: Vec<String> = [ORGANIZATIONS, ALLOW_EMPTY, CA_BUNDLES].map(str::to_owned).into();
+        keys(&entry, "", &mut found);
+        assert!(found.len() > 30);
+        for key in found {
+            assert!(
+                reference.contains(&format!("| `{key}` |")),
+                "docs/configuration.md lacks {key}"
+            );
+        }
+    }
+}

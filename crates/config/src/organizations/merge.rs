@@ -1,8 +1,11 @@
 //! What is served after a file, given what was served before it (C3, G5). Pure.
 
-use std::collections::{BTreeMap, HashMap};
+mod claim;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::claim::{Claim, Served, Stage};
 use super::{BadEntry, Entry, File, Organization};
 
 /// What follows from a file.
@@ -28,6 +31,31 @@ pub struct Present {
     pub upstream: Option<String>,
 }
 
+impl From<&Entry> for Present {
+    fn from(entry: &Entry) -> Self {
+        match entry {
+            Entry::Good(form) => {
+                let (id, upstream) = form.identity();
+                Self {
+                    name: Some(form.name.to_string()),
+                    id: Some(id.to_owned()),
+                    upstream: Some(upstream),
+                }
+            }
+            Entry::Bad(BadEntry {
+                name,
+                id,
+                upstream,
+                faults: _,
+            }) => Self {
+                name: name.clone(),
+                id: id.clone(),
+                upstream: upstream.clone(),
+            },
+        }
+    }
+}
+
 impl Present {
     /// Whether this may be the organization `id` of `upstream` (an identity) that is known as `name`.
     pub fn covers(&self, name: &str, id: &str, upstream: &str) -> bool {
@@ -36,6 +64,11 @@ impl Present {
             None => self.name.as_deref() == Some(name),
         };
         same && self.upstream.as_deref().is_none_or(|own| own == upstream)
+    }
+
+    /// The whole identity, when it can be read.
+    fn identity(&self) -> Option<(&str, &str)> {
+        Some((self.id.as_deref()?, self.upstream.as_deref()?))
     }
 
     fn covers_served(&self, served: &Organization) -> bool {
@@ -65,7 +98,7 @@ pub struct Refused {
 /// good form, or is not served if it has none. Of several entries with one name, the one that is served
 /// under it already is taken with its new fields.
 pub fn merge(before: &[Arc<Organization>], file: File) -> Merged {
-    let served = Served::new(before);
+    let served = Served::new(before, &file.entries);
     let mut claims: Vec<Claim> = file
         .entries
         .into_iter()
@@ -96,139 +129,10 @@ pub fn merge(before: &[Arc<Organization>], file: File) -> Merged {
     merged
 }
 
-/// What was served before, by name and by id.
-struct Served<'a> {
-    by_name: HashMap<&'a str, &'a Arc<Organization>>,
-    by_id: HashMap<&'a str, Vec<&'a Arc<Organization>>>,
-}
-
-impl<'a> Served<'a> {
-    fn new(before: &'a [Arc<Organization>]) -> Self {
-        let by_name = before.iter().map(|form| (form.name.as_str(), form)).collect();
-        let mut by_id: HashMap<&str, Vec<&Arc<Organization>>> = HashMap::new();
-        for form in before {
-            by_id.entry(&form.id).or_default().push(form);
-        }
-        Self { by_name, by_id }
-    }
-
-    /// The form in which an entry was served last. One whose id cannot be read is known by its name.
-    fn last_good(&self, entry: &Present) -> Option<Arc<Organization>> {
-        let named = entry
-            .name
-            .as_deref()
-            .and_then(|name| self.by_name.get(name))
-            .copied();
-        let same_id = entry
-            .id
-            .as_deref()
-            .and_then(|id| self.by_id.get(id))
-            .into_iter()
-            .flatten()
-            .copied();
-        named
-            .into_iter()
-            .chain(same_id)
-            .find(|form| entry.covers_served(form))
-            .cloned()
-    }
-
-    /// Whether this organization is served under this name.
-    fn has(&self, form: &Organization) -> bool {
-        self.by_name
-            .get(form.name.as_str())
-            .is_some_and(|served| served.identity() == form.identity())
-    }
-}
-
-/// One entry and what may be served for it.
-struct Claim {
-    entry: Present,
-    fresh: Option<Arc<Organization>>,
-    last: Option<Arc<Organization>>,
-    stage: Stage,
-    reason: Option<String>,
-}
-
-/// Which form of a claim stands. Claims only ever go down.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Fresh,
-    Last,
-    Nothing,
-}
-
 #[derive(PartialEq, Eq)]
 enum Settled {
     Unchanged,
     Changed,
-}
-
-impl Claim {
-    fn new(served: &Served<'_>, entry: Entry) -> Self {
-        match entry {
-            Entry::Good(form) => {
-                let (id, upstream) = form.identity();
-                let entry = Present {
-                    name: Some(form.name.to_string()),
-                    id: Some(id.to_owned()),
-                    upstream: Some(upstream),
-                };
-                let last = served.last_good(&entry);
-                let fresh = match &last {
-                    Some(last) if **last == *form => Arc::clone(last),
-                    _ => Arc::from(form),
-                };
-                Self {
-                    entry,
-                    fresh: Some(fresh),
-                    last,
-                    stage: Stage::Fresh,
-                    reason: None,
-                }
-            }
-            Entry::Bad(BadEntry {
-                name,
-                id,
-                upstream,
-                faults,
-            }) => {
-                let entry = Present { name, id, upstream };
-                let last = served.last_good(&entry);
-                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                Self {
-                    entry,
-                    fresh: None,
-                    last,
-                    stage: Stage::Last,
-                    reason: Some(faults.join("; ")),
-                }
-            }
-        }
-    }
-
-    fn form(&self) -> Option<&Arc<Organization>> {
-        match self.stage {
-            Stage::Fresh => self.fresh.as_ref(),
-            Stage::Last => self.last.as_ref(),
-            Stage::Nothing => None,
-        }
-    }
-
-    fn is_fresh(&self) -> bool {
-        self.stage == Stage::Fresh
-    }
-
-    /// Takes the form in the file back; the last good one stands, if there is one.
-    fn refuse(&mut self, reason: String) {
-        self.stage = Stage::Last;
-        self.reason.get_or_insert(reason);
-    }
-
-    /// Whether everything that identifies the entry is written in it and is what is served.
-    fn is_exactly(&self, served: &Organization) -> bool {
-        self.entry.id.is_some() && self.entry.upstream.is_some() && self.entry.covers_served(served)
-    }
 }
 
 /// Of the entries with one name, bad ones included, lets at most the one with the served identity stand.
@@ -240,7 +144,7 @@ fn settle_written_names(served: &Served<'_>, claims: &mut [Claim]) {
         }
     }
     for (name, indices) in by_name.into_iter().filter(|(_, indices)| indices.len() > 1) {
-        let exact: Vec<usize> = match served.by_name.get(name.as_str()) {
+        let exact: Vec<usize> = match served.named(&name) {
             Some(form) => indices
                 .iter()
                 .copied()
