@@ -24,6 +24,11 @@ use crate::http::{Front, RequestIds, serve};
 use crate::organizations::Snapshot;
 use crate::organizations::reload::{INTERVAL, Loader};
 use crate::pull::background::{self, Filler, Nudges};
+use crate::pull::backoff::Backoffs;
+use crate::pull::flights::Flights;
+use crate::pull::passthrough::Gates;
+use crate::pull::renewals::Renewals;
+use crate::pull::running::Running;
 use crate::pull::warm::Warm;
 use crate::pull::{Contact, Engine};
 
@@ -172,7 +177,7 @@ async fn engine(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Arc<E
     if abandoned > 0 {
         tracing::info!(abandoned, "fills of the last run became garbage");
     }
-    let (nudger, nudges) = background::channel();
+    let (background, nudges) = background::channel();
     let engine = Engine {
         metadata,
         store,
@@ -184,13 +189,13 @@ async fn engine(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Arc<E
         },
         grace: config.gc.grace,
         warm: Warm::new(config.gc.grace),
-        renewals: Default::default(),
-        backoffs: Default::default(),
-        tag_flights: Default::default(),
-        digest_flights: Default::default(),
-        running: Default::default(),
-        passthrough: Default::default(),
-        background: nudger,
+        renewals: Renewals::default(),
+        backoffs: Backoffs::default(),
+        tag_flights: Flights::default(),
+        digest_flights: Flights::default(),
+        running: Running::default(),
+        passthrough: Gates::default(),
+        background,
     };
     Ok((Arc::new(engine), nudges))
 }

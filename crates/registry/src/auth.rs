@@ -22,7 +22,7 @@ use crate::organizations::Snapshot;
 use token::{Grant, Tokens};
 
 /// How long a good password is remembered, and a bad one (A2).
-const GOOD: Duration = Duration::from_secs(60);
+const GOOD: Duration = Duration::from_mins(1);
 const BAD: Duration = Duration::from_secs(5);
 const REMEMBERED: u64 = 10_000;
 
@@ -139,6 +139,9 @@ impl Authenticator {
             Some((scheme, token)) if scheme == "bearer" => self.token(token),
             Some((scheme, credentials)) if scheme == "basic" => {
                 let (user, password) = decode_basic(credentials).ok_or(AuthError::Malformed)?;
+                if is_nobody(&user, &password) {
+                    return Ok((Who::Anonymous, Proof::None));
+                }
                 self.password(&user, password)
                     .await
                     .map(|who| (who, Proof::Password))
@@ -234,6 +237,12 @@ impl Authenticator {
         let until = self.verifier.verify(password, hashes).await?;
         Some((who, until))
     }
+}
+
+/// Whether these are the credentials of a client that has none: some send Basic with a lone colon then.
+pub(crate) fn is_nobody(user: &str, password: &SecretString) -> bool {
+    use secrecy::ExposeSecret as _;
+    user.is_empty() && password.expose_secret().is_empty()
 }
 
 /// User and password of Basic credentials.

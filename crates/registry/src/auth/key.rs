@@ -47,7 +47,7 @@ impl SigningKeys {
 /// The error never repeats the line: it is a secret (A6).
 fn decode(line: &str) -> anyhow::Result<Vec<u8>> {
     anyhow::ensure!(
-        line.len() % 2 == 0 && line.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        line.len().is_multiple_of(2) && line.bytes().all(|byte| byte.is_ascii_hexdigit()),
         "is not hex"
     );
     anyhow::ensure!(line.len() >= 2 * BYTES, "has fewer than {BYTES} bytes");

@@ -25,7 +25,6 @@ impl Answer for Arc<Probes> {
         let readable = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
             _ if !readable => text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"),
-            "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.stopping.load(Ordering::Relaxed) => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
             }
@@ -34,7 +33,7 @@ impl Answer for Arc<Probes> {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no good organizations file was applied yet\n",
             ),
-            "/readyz" => text(StatusCode::OK, "ok\n"),
+            "/livez" | "/readyz" => text(StatusCode::OK, "ok\n"),
             _ => text(StatusCode::NOT_FOUND, "not found\n"),
         }
     }

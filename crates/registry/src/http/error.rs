@@ -17,7 +17,7 @@ use crate::pull::PullError;
 use crate::pull::error::Subject;
 
 /// What an upstream that says 429 without `Retry-After` is given (M8).
-const RETRY_UPSTREAM: Duration = Duration::from_secs(60);
+const RETRY_UPSTREAM: Duration = Duration::from_mins(1);
 const RETRY_DATABASE: Duration = Duration::from_secs(5);
 const RETRY_STORAGE: Duration = Duration::from_secs(10);
 
@@ -201,7 +201,7 @@ fn of_upstream(upstream: &str, subject: Subject, source: UpstreamError) -> Probl
             let code = match subject {
                 Subject::Blob => ErrorCode::BlobUnknown,
                 _ if *name_unknown => ErrorCode::NameUnknown,
-                _ => ErrorCode::ManifestUnknown,
+                Subject::Manifest => ErrorCode::ManifestUnknown,
             };
             Problem::not_found(code, format!("{upstream}: {source}"))
         }
@@ -224,7 +224,7 @@ fn of_upstream(upstream: &str, subject: Subject, source: UpstreamError) -> Probl
         UpstreamError::Invalid { .. } | UpstreamError::TooLarge { .. } => {
             let code = match subject {
                 Subject::Blob => ErrorCode::DigestInvalid,
-                _ => ErrorCode::ManifestInvalid,
+                Subject::Manifest => ErrorCode::ManifestInvalid,
             };
             Problem::new(StatusCode::BAD_GATEWAY, code, format!("{upstream}: {source}"))
         }

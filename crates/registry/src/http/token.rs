@@ -16,7 +16,7 @@ use super::v2::json;
 use super::{Front, Response};
 use crate::auth::access::{Decision, decide};
 use crate::auth::token::{Grant, LIFETIME_SECONDS};
-use crate::auth::{Caller, Proof, Who, decode_basic};
+use crate::auth::{Caller, Proof, Who, decode_basic, is_nobody};
 
 /// A form over this is refused (O4).
 const MAX_FORM: usize = 16 << 10;
@@ -46,7 +46,7 @@ pub(crate) async fn answer(
     };
     let grants = scopes
         .into_iter()
-        .map(|scope| grant(front, &caller, scope))
+        .map(|scope| grant(front, &caller, &scope))
         .collect();
     let token = front
         .authenticator
@@ -82,6 +82,9 @@ async fn basic(front: &Front, headers: &HeaderMap) -> Result<Who, Problem> {
     let credentials = credentials.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
     let credentials = credentials.and_then(|(_, encoded)| decode_basic(encoded.trim()));
     let (login, password) = credentials.ok_or_else(|| unauthorized("the credentials cannot be read"))?;
+    if is_nobody(&login, &password) {
+        return Ok(Who::Anonymous);
+    }
     check(front, &login, password).await
 }
 
@@ -97,7 +100,7 @@ fn unauthorized(message: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
 }
 
-/// The OAuth2 password grant, as containerd and helm send it.
+/// The `OAuth2` password grant, as containerd and helm send it.
 async fn password_grant(
     front: &Front,
     request: http::Request<Incoming>,
@@ -139,7 +142,7 @@ fn scopes(form: &str) -> Vec<String> {
 }
 
 /// What of an asked scope the caller gets; a scope is always listed, possibly with nothing.
-fn grant(front: &Front, caller: &Caller, scope: String) -> Grant {
+fn grant(front: &Front, caller: &Caller, scope: &str) -> Grant {
     let mut parts = scope.splitn(2, ':');
     let kind = parts.next().unwrap_or_default().to_owned();
     let (name, actions) = parts

@@ -77,13 +77,13 @@ async fn respond(
     };
     match route? {
         Route::Base => base(&context).await,
-        Route::Upload => Err(Problem::read_only()),
         Route::Manifest { name, reference } => manifests::answer(&context, &name, reference).await,
         Route::Blob { name, digest } => blobs::answer(&context, &name, digest).await,
         Route::Tags { name } => listing::tags(&context, &name).await,
         Route::Catalog => listing::catalog(&context).await,
         Route::Referrers { name, digest } => listing::referrers(&context, &name, &digest).await,
-        Route::Token => Err(Problem::read_only()),
+        // The token service was answered above.
+        Route::Upload | Route::Token => Err(Problem::read_only()),
     }
 }
 
@@ -159,13 +159,13 @@ impl Context<'_> {
 
     fn unauthorized(&self, message: String, scope: Option<&str>, error: Option<&str>) -> Problem {
         let Front { realm, service, .. } = &**self.front;
-        let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
-        if let Some(scope) = scope {
-            challenge.push_str(&format!(",scope=\"repository:{scope}:pull\""));
-        }
-        if let Some(error) = error {
-            challenge.push_str(&format!(",error=\"{error}\""));
-        }
+        let scope = scope
+            .map(|scope| format!(",scope=\"repository:{scope}:pull\""))
+            .unwrap_or_default();
+        let error = error
+            .map(|error| format!(",error=\"{error}\""))
+            .unwrap_or_default();
+        let challenge = format!("Bearer realm=\"{realm}\",service=\"{service}\"{scope}{error}");
         Problem::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
             .header(header::WWW_AUTHENTICATE, challenge)
     }

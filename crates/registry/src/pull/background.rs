@@ -30,7 +30,7 @@ const TICK: Duration = Duration::from_secs(1);
 const FIRST_RETRY: Millis = 5_000;
 const LONGEST_RETRY: Millis = 600_000;
 /// After a 429 without `Retry-After`, and after bytes that did not hash to their digest (B3).
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_mins(1);
 /// Nudges that wait; what does not fit comes again with the next pull.
 const NUDGES: usize = 4_096;
 
@@ -219,11 +219,13 @@ impl Filler {
                 self.failures.remove(&digest);
                 Ok(())
             }
-            Outcome::Failed(PullError::Upstream {
-                source: UpstreamError::NotFound { .. },
-                ..
-            })
-            | Outcome::Failed(PullError::Unknown(_)) => {
+            Outcome::Failed(
+                PullError::Upstream {
+                    source: UpstreamError::NotFound { .. },
+                    ..
+                }
+                | PullError::Unknown(_),
+            ) => {
                 self.failures.remove(&digest);
                 engine.metadata.give_up(&digest).await
             }

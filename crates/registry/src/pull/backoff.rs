@@ -84,7 +84,7 @@ mod tests {
         backoffs.failed("a", Some(Duration::from_secs(90)), 0);
         assert!(backoffs.skips("a", 89_999));
         assert!(!backoffs.skips("a", 90_000));
-        backoffs.failed("a", Some(Duration::from_secs(86_400)), 100_000);
+        backoffs.failed("a", Some(Duration::from_hours(24)), 100_000);
         assert!(backoffs.skips("a", 100_000 + 3_599_999));
         assert!(!backoffs.skips("a", 100_000 + 3_600_000));
     }

@@ -114,20 +114,19 @@ impl Engine {
         key: &DigestKey,
     ) -> Result<Option<Arc<BlobEntry>>, PullError> {
         let now = self.now();
-        let entry = match self.warm.blob(key, now) {
-            Some(entry) => Some(entry),
-            None => {
-                let state = self
-                    .metadata
-                    .blob(key.0, key.1.as_str(), &key.2, View::Member)
-                    .await?;
-                let state = state.ok_or(PullError::Unknown(Subject::Blob))?;
-                state.stored.filter(|_| state.proven).map(|stored| {
-                    let entry = BlobEntry::new(state.repository, stored, state.layer, now);
-                    self.warm.keep_blob(key.clone(), &entry);
-                    entry
-                })
-            }
+        let entry = if let Some(entry) = self.warm.blob(key, now) {
+            Some(entry)
+        } else {
+            let state = self
+                .metadata
+                .blob(key.0, key.1.as_str(), &key.2, View::Member)
+                .await?;
+            let state = state.ok_or(PullError::Unknown(Subject::Blob))?;
+            state.stored.filter(|_| state.proven).map(|stored| {
+                let entry = BlobEntry::new(state.repository, stored, state.layer, now);
+                self.warm.keep_blob(key.clone(), &entry);
+                entry
+            })
         };
         if let Some(entry) = &entry
             && self.fills_behind(request)

@@ -17,7 +17,7 @@ use super::resume::{Order, Source};
 use crate::clock::millis;
 
 /// No transfer takes longer in all.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// How a fill ended.
 #[derive(Debug, Clone)]
