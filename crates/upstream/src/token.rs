@@ -209,4 +209,27 @@ mod tests {
         let token = Token::read(br#"{"token":"canary"}"#, Instant::now()).unwrap();
         assert!(!format!("{token:?} {:?}", token.header).contains("canary"));
     }
+
+    /// M7: a caller that gives up (M3's deadline) does not stop the fetch that others may join.
+    #[tokio::test]
+    async fn goes_on_fetching_when_nobody_waits_any_more() {
+        let tokens = Tokens::default();
+        let (answer, service) = tokio::sync::oneshot::channel();
+        let (done, finished) = tokio::sync::oneshot::channel();
+        let fetch = || {
+            async move {
+                let token: Token = service.await.unwrap();
+                done.send(()).unwrap();
+                Ok(token)
+            }
+            .boxed()
+        };
+        assert!(tokens.get("scope", None, fetch).now_or_never().is_none());
+        let token = Token::read(br#"{"token":"t"}"#, Instant::now()).unwrap();
+        assert!(answer.send(token).is_ok());
+        tokio::time::timeout(Duration::from_secs(10), finished)
+            .await
+            .unwrap()
+            .unwrap();
+    }
 }
