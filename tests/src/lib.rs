@@ -11,6 +11,7 @@ pub mod distribution;
 pub mod eventually;
 pub mod fake;
 pub mod house;
+pub mod image_copy;
 pub mod images;
 pub mod oras;
 pub mod podman;

@@ -1,12 +1,10 @@
 //! oras: artifacts and what refers to them.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::images;
 use crate::tools::{self, Outcome};
 
 /// One private oras with a directory to push from and to pull into.
@@ -86,11 +84,11 @@ impl Oras {
 
     /// The digests of the files that were pulled or copied, computed from the bytes.
     pub fn received(&self) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
-        for folder in ["pulled", "layout/blobs/sha256"] {
-            digests_below(&self.home.path().join(folder), &mut found);
-        }
-        found
+        let folders = ["pulled", "layout/blobs/sha256"].map(|folder| self.home.path().join(folder));
+        folders
+            .iter()
+            .flat_map(|folder| tools::digests_in(folder))
+            .collect()
     }
 
     fn file(&self, content: &[u8]) -> String {
@@ -105,17 +103,5 @@ impl Oras {
             .env("DOCKER_CONFIG", self.home.path())
             .env("HOME", self.home.path());
         tools::run(command).await
-    }
-}
-
-fn digests_below(folder: &Path, found: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-    {
-        found.insert(images::sha256(
-            &std::fs::read(entry.path()).expect("read a received file"),
-        ));
     }
 }

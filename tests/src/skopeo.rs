@@ -5,7 +5,6 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::images;
 use crate::tools::{self, Outcome, Platforms};
 
 /// One private skopeo and the directory that it copies into.
@@ -55,15 +54,8 @@ impl Skopeo {
     }
 
     /// The digests of everything that was copied, computed from the bytes.
-    ///
-    /// # Panics
-    /// If nothing was copied.
     pub fn copied(&self) -> BTreeSet<String> {
-        let folder = std::fs::read_dir(self.home.path().join("copy")).expect("something was copied");
-        let files = folder.map(|entry| entry.expect("read a directory").path());
-        files
-            .map(|file| images::sha256(&std::fs::read(file).expect("read a copied file")))
-            .collect()
+        tools::digests_in(&self.home.path().join("copy"))
     }
 
     fn command(&self, verb: &str) -> Command {

@@ -1,5 +1,6 @@
 //! Finding the real programs that the tests drive, and running them so that none outlives its test.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -133,6 +134,17 @@ impl std::fmt::Display for Outcome {
         } = self;
         write!(f, "{line}: status {code:?}\n{stdout}\n{stderr}")
     }
+}
+
+/// The digests of the files in a directory, computed from their bytes; none if there is no directory.
+///
+/// # Panics
+/// If a file cannot be read.
+pub fn digests_in(directory: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    let files =
+        entries.map(|entry| std::fs::read(entry.expect("read a directory").path()).expect("read a file"));
+    files.map(|bytes| crate::images::sha256(&bytes)).collect()
 }
 
 /// Runs a command to its end.

@@ -89,6 +89,22 @@ conformance() {
   touch "$stamp"
 }
 
+# The library of present-day podman, behind a few lines of our own; versions are pinned in its go.mod.
+image_copy() {
+  local source stamp
+  source="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/image-copy"
+  stamp="$bin/.image-copy-$(cat "$source"/* | sha256sum | cut -c1-16)"
+  [ -x "$bin/image-copy" ] && [ -e "$stamp" ] && return
+  say "building image-copy"
+  (
+    cd "$source"
+    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$bin/image-copy" \
+      -tags containers_image_openpgp,containers_image_storage_stub,containers_image_docker_daemon_stub .
+  )
+  rm -f "$bin/.image-copy-"*
+  touch "$stamp"
+}
+
 install_packages
 cargo_tool cargo-nextest 0.9.151 --no-default-features --features default-no-update
 cargo_tool cargo-deny 0.20.2
@@ -99,6 +115,7 @@ for tool in containerd ctr containerd-shim-runc-v2; do
   go_tool "$tool" "github.com/containerd/containerd/v2/cmd/$tool" v2.4.2 "containerd2/$tool"
 done
 conformance
+image_copy
 if [ "${1:-}" = long ]; then
   go_tool oras oras.land/oras/cmd/oras v1.3.6
   go_tool cosign github.com/sigstore/cosign/v3/cmd/cosign v3.1.3

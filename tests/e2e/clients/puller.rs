@@ -1,7 +1,10 @@
-//! Five clients that can do the same thing.
+//! Six clients that can do the same thing.
+
+use std::collections::BTreeSet;
 
 use quayside_tests::containerd::{Containerd, Version};
 use quayside_tests::crane::Crane;
+use quayside_tests::image_copy::ImageCopy;
 use quayside_tests::images::{Image, Index};
 use quayside_tests::podman::Podman;
 use quayside_tests::skopeo::Skopeo;
@@ -12,6 +15,8 @@ use quayside_tests::tools::{Outcome, Platforms};
 pub(super) enum Client {
     Podman,
     Skopeo,
+    /// What podman is made of today.
+    ImageCopy,
     Containerd(Version),
     Crane,
 }
@@ -21,6 +26,7 @@ pub(super) enum Client {
 pub(super) enum Puller {
     Podman(Podman),
     Skopeo(Skopeo),
+    ImageCopy(ImageCopy),
     Containerd(Containerd),
     Crane(Crane),
 }
@@ -30,6 +36,7 @@ impl Client {
         match self {
             Self::Podman => Puller::Podman(Podman::new()),
             Self::Skopeo => Puller::Skopeo(Skopeo::new()),
+            Self::ImageCopy => Puller::ImageCopy(ImageCopy::new()),
             Self::Containerd(version) => Puller::Containerd(Containerd::start(version).await),
             Self::Crane => Puller::Crane(Crane::new()),
         }
@@ -56,6 +63,7 @@ impl Puller {
         match self {
             Self::Podman(podman) => podman.pull(image).await,
             Self::Skopeo(skopeo) => skopeo.copy(image, Platforms::Own).await,
+            Self::ImageCopy(copier) => copier.copy(image).await,
             Self::Containerd(containerd) => containerd.pull(image).await,
             Self::Crane(crane) => crane.pull(image).await,
         }
@@ -66,6 +74,7 @@ impl Puller {
         match self {
             Self::Podman(podman) => *podman = Podman::new(),
             Self::Skopeo(skopeo) => *skopeo = Skopeo::new(),
+            Self::ImageCopy(copier) => *copier = ImageCopy::new(),
             Self::Containerd(containerd) => containerd.forget(image).await,
             Self::Crane(crane) => *crane = Crane::new(),
         }
@@ -82,16 +91,8 @@ impl Puller {
                 known.sort_unstable();
                 assert_eq!(known, digests);
             }
-            Self::Skopeo(skopeo) => {
-                let copied = skopeo.copied();
-                for blob in own.blobs().chain([&own.manifest]) {
-                    assert!(
-                        copied.contains(&blob.digest),
-                        "{} is not in {copied:?}",
-                        blob.digest
-                    );
-                }
-            }
+            Self::Skopeo(skopeo) => assert_copied(&skopeo.copied(), own),
+            Self::ImageCopy(copier) => assert_copied(&copier.copied(), own),
             Self::Containerd(containerd) => {
                 assert_eq!(containerd.digest(image).await, index.digest());
                 let content = containerd.content().await;
@@ -106,5 +107,15 @@ impl Puller {
             // It verified what it read; what it wrote is an archive of its own.
             Self::Crane(crane) => assert_eq!(crane.digest(image).await.ok(), index.digest()),
         }
+    }
+}
+
+fn assert_copied(copied: &BTreeSet<String>, image: &Image) {
+    for blob in image.blobs().chain([&image.manifest]) {
+        assert!(
+            copied.contains(&blob.digest),
+            "{} is not in {copied:?}",
+            blob.digest
+        );
     }
 }

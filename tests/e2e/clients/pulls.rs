@@ -79,6 +79,24 @@ async fn skopeo_copies_with_upstream_switched_off() {
     pulls_with_upstream_switched_off(Client::Skopeo).await;
 }
 
+/// M2, M13, B2: today's podman, which asks for config and layers at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn todays_podman_pulls_what_is_not_cached() {
+    pulls_what_is_not_cached(Client::ImageCopy).await;
+}
+
+/// M3, M9, M14: today's podman.
+#[tokio::test(flavor = "multi_thread")]
+async fn todays_podman_pulls_from_the_cache() {
+    pulls_from_the_cache(Client::ImageCopy).await;
+}
+
+/// M6, M9, B6: today's podman.
+#[tokio::test(flavor = "multi_thread")]
+async fn todays_podman_pulls_with_upstream_switched_off() {
+    pulls_with_upstream_switched_off(Client::ImageCopy).await;
+}
+
 /// M2, M11, M13, B2: containerd 1.6, whose first request is a HEAD.
 #[tokio::test(flavor = "multi_thread")]
 async fn containerd_1_pulls_what_is_not_cached() {
