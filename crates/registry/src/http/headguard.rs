@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
 use quayside_oci::ErrorCode;
@@ -15,7 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How far the connection is with answering.
 #[derive(Clone, Default)]
-pub(crate) struct Phase(Arc<AtomicU8>);
+pub(crate) struct Phase(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    phase: AtomicU8,
+    /// Whether a part of a head has arrived that no answer was begun for yet.
+    heard: AtomicBool,
+}
 
 const IDLE: u8 = 0;
 const ANSWERING: u8 = 1;
@@ -24,22 +31,30 @@ const DRAINING: u8 = 2;
 impl Phase {
     /// A request was read: what is written from now on is its answer.
     pub(crate) fn answering(&self) {
-        self.0.store(ANSWERING, Ordering::Release);
+        self.0.phase.store(ANSWERING, Ordering::Release);
+        self.0.heard.store(false, Ordering::Release);
     }
 
     /// The answer's body was handed to hyper completely; it may still be in its buffer.
     pub(crate) fn draining(&self) {
-        self.0.store(DRAINING, Ordering::Release);
+        self.0.phase.store(DRAINING, Ordering::Release);
     }
 
     fn flushed(&self) {
         let _ = self
             .0
+            .phase
             .compare_exchange(DRAINING, IDLE, Ordering::AcqRel, Ordering::Acquire);
     }
 
+    /// Whether the client has begun a request that is not complete. A connection that is merely kept alive has
+    /// not, and must hear nothing that its next request could take for its answer.
+    pub(crate) fn awaits_head(&self) -> bool {
+        self.0.heard.load(Ordering::Acquire)
+    }
+
     fn is_idle(&self) -> bool {
-        self.0.load(Ordering::Acquire) == IDLE
+        self.0.phase.load(Ordering::Acquire) == IDLE
     }
 }
 
@@ -181,7 +196,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {
         context: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buf))?;
+        if buf.filled().len() > before {
+            self.phase.0.heard.store(true, Ordering::Release);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

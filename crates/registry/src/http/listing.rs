@@ -62,7 +62,6 @@ pub(crate) async fn tags(context: &Context<'_>, name: &FullName) -> Result<Respo
     let authorized = context.authorize(name).await?;
     let (page, engine) = (page(context.query)?, &context.front.engine);
     let repository = authorized.served.spec.remote.local_repository(&name.repository);
-    engine.renewals.flush(&engine.metadata).await;
     let (id, now) = (authorized.served.id, engine.now());
     // One more than asked for tells whether there is a next page.
     let tags = engine

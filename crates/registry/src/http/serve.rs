@@ -111,7 +111,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, answer: impl Answer, st
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection ended early");
-        if error.is_timeout() {
+        if error.is_timeout() && phase.awaits_head() {
             let mut stream = connection.into_parts().io.into_inner();
             // The client may be gone; it was going to be cut off either way.
             let _ = stream.write_all(&too_slow()).await;

@@ -2,7 +2,7 @@
 //!
 //! There is no queue: a blob row that is marked wanted and has no bytes *is* the queue, so it survives a restart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::organizations::Snapshot;
 const PER_HOST: usize = 2;
 const IN_ALL: usize = 4;
 /// How many due blobs one look at the database brings.
-const PAGE: u32 = 64;
+const PAGE: u32 = 256;
 /// How often blobs whose time has come are looked for.
 const TICK: Duration = Duration::from_secs(1);
 const FIRST_RETRY: Millis = 5_000;
@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_mins(1);
 const NUDGES: usize = 4_096;
 
 /// A reason to look whether blobs are missing.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Nudge {
     /// An image was pulled by tag.
     Image { manifest: ManifestId },
@@ -76,6 +76,13 @@ struct Task {
     fill: Arc<Fill>,
 }
 
+enum Plan {
+    Start(Order),
+    Wait,
+    Postpone(Millis),
+    GiveUp,
+}
+
 /// Fills wanted blobs for as long as the process runs.
 pub(crate) struct Filler {
     engine: Arc<Engine>,
@@ -110,7 +117,7 @@ impl Filler {
             let tick = self.engine.clock.sleep(TICK);
             tokio::select! {
                 nudge = nudges.0.recv() => match nudge {
-                    Some(nudge) => self.want(nudge).await,
+                    Some(nudge) => self.want_all(nudge, &mut nudges).await,
                     None => return,
                 },
                 Some(ended) = self.done.join_next() => {
@@ -120,6 +127,17 @@ impl Filler {
                 }
                 () = tick => {}
             }
+        }
+    }
+
+    /// Takes everything that waits, each reason once: parallel ranges of one layer leave many.
+    async fn want_all(&self, first: Nudge, nudges: &mut Nudges) {
+        let mut waiting = HashSet::from([first]);
+        while let Ok(nudge) = nudges.0.try_recv() {
+            waiting.insert(nudge);
+        }
+        for nudge in waiting {
+            self.want(nudge).await;
         }
     }
 
@@ -157,26 +175,35 @@ impl Filler {
             if self.unattended(None) >= IN_ALL {
                 break;
             }
-            if let Some(order) = self.order(&wanted, now) {
-                self.start(order);
+            match self.plan(&wanted, now) {
+                Plan::Start(order) => self.start(order),
+                Plan::Wait => {}
+                Plan::Postpone(until) => self.engine.metadata.postpone(&wanted.digest, until).await?,
+                Plan::GiveUp => self.engine.metadata.give_up(&wanted.digest).await?,
             }
         }
         Ok(())
     }
 
-    /// What to fetch for a wanted blob now; nothing if its organization is gone or its host has enough to do.
-    fn order(&self, wanted: &Wanted, now: Millis) -> Option<Order> {
+    /// What to do about a wanted blob that is due.
+    fn plan(&self, wanted: &Wanted, now: Millis) -> Plan {
         let snapshot = self.snapshot.load();
-        let served = snapshot
-            .by_id(wanted.organization)
-            .filter(|served| served.spec.background_fill)?;
+        let served = snapshot.by_id(wanted.organization);
+        let Some(served) = served.filter(|served| served.spec.background_fill) else {
+            return Plan::GiveUp;
+        };
+        let Ok(repository) = wanted.repository_name.parse::<RepositoryName>() else {
+            return Plan::GiveUp;
+        };
         let host = &served.address;
-        let paused = self.pauses.get(host).is_some_and(|until| now < *until);
-        if paused || self.tasks.contains_key(&wanted.digest) || self.unattended(Some(host)) >= PER_HOST {
-            return None;
+        if let Some(until) = self.pauses.get(host).filter(|until| now < **until) {
+            // Out of the way of other hosts' blobs, which share the page.
+            return Plan::Postpone(*until);
         }
-        let repository: RepositoryName = wanted.repository_name.parse().ok()?;
-        Some(Order {
+        if self.tasks.contains_key(&wanted.digest) || self.unattended(Some(host)) >= PER_HOST {
+            return Plan::Wait;
+        }
+        Plan::Start(Order {
             served: Arc::clone(served),
             repository,
             digest: wanted.digest.clone(),

@@ -26,6 +26,12 @@ pub(crate) struct Located {
     place: Place,
 }
 
+/// What the cache knows of a blob.
+enum Found {
+    Stored(Arc<BlobEntry>),
+    Missing(BlobState),
+}
+
 enum Place {
     /// HEAD: the size is all that is asked for (B4).
     Nowhere,
@@ -78,66 +84,59 @@ impl Engine {
     ) -> Result<Located, PullError> {
         // A fill that ends while we look is seen as stored in the next round; a file that is lost as missing.
         for _ in 0..3 {
-            if let Some(entry) = self.find_stored(request, &key).await? {
-                match self.open(request, &key, &entry).await? {
-                    Some(located) => return Ok(located),
-                    None => continue,
-                }
-            }
-            let state = self
-                .metadata
-                .blob(key.0, key.1.as_str(), &key.2, View::Member)
-                .await?;
-            let state = state.ok_or(PullError::Unknown(Subject::Blob))?;
-            self.nudge_for_layer(request, &key, &state);
-            if request.method == Method::Head {
-                return Ok(Located::new(
-                    state.declared_size,
-                    CacheStatus::Miss,
-                    Place::Nowhere,
-                ));
-            }
-            if self.contact == Contact::Never {
-                return Err(PullError::Unknown(Subject::Blob));
-            }
-            if let Some(located) = self.fill(request, &key, state.declared_size).await? {
+            let located = match self.find_blob(&key).await? {
+                Found::Stored(entry) => self.open(request, &key, &entry).await?,
+                Found::Missing(state) => self.miss(request, &key, &state).await?,
+            };
+            if let Some(located) = located {
                 return Ok(located);
             }
         }
         Err(PullError::Vanished(super::flights::Vanished))
     }
 
-    /// A stored blob that this organization may be served, from memory while that is fresh.
-    async fn find_stored(
-        &self,
-        request: &Request<'_>,
-        key: &DigestKey,
-    ) -> Result<Option<Arc<BlobEntry>>, PullError> {
+    /// The blob as this organization may see it, from memory while that is fresh.
+    async fn find_blob(&self, key: &DigestKey) -> Result<Found, PullError> {
         let now = self.now();
-        let entry = if let Some(entry) = self.warm.blob(key, now) {
-            Some(entry)
-        } else {
-            let state = self
-                .metadata
-                .blob(key.0, key.1.as_str(), &key.2, View::Member)
-                .await?;
-            let state = state.ok_or(PullError::Unknown(Subject::Blob))?;
-            state.stored.filter(|_| state.proven).map(|stored| {
+        if let Some(entry) = self.warm.blob(key, now) {
+            return Ok(Found::Stored(entry));
+        }
+        let state = self
+            .metadata
+            .blob(key.0, key.1.as_str(), &key.2, View::Member)
+            .await?;
+        let mut state = state.ok_or(PullError::Unknown(Subject::Blob))?;
+        Ok(match state.stored.take_if(|_| state.proven) {
+            None => Found::Missing(state),
+            Some(stored) => {
                 let entry = BlobEntry::new(state.repository, stored, state.layer, now);
                 self.warm.keep_blob(key.clone(), &entry);
-                entry
-            })
-        };
-        if let Some(entry) = &entry
-            && self.fills_behind(request)
-            && entry.wants_nudge(now)
-        {
-            self.background.send(Nudge::Layer {
-                repository: entry.repository,
-                digest: key.2.clone(),
-            });
+                Found::Stored(entry)
+            }
+        })
+    }
+
+    /// Not stored, or stored and not to be shown to this organization yet (B9).
+    async fn miss(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        key: &DigestKey,
+        state: &BlobState,
+    ) -> Result<Option<Located>, PullError> {
+        if self.contact == Contact::Never {
+            return Err(PullError::Unknown(Subject::Blob));
         }
-        Ok(entry)
+        if request.method == Method::Head {
+            return Ok(Some(Located::new(
+                state.declared_size,
+                CacheStatus::Miss,
+                Place::Nowhere,
+            )));
+        }
+        if state.layer {
+            self.nudge_for_layer(request, state.repository, &key.2);
+        }
+        self.fill(request, key, state.declared_size).await
     }
 
     /// `None`: the bytes turned out to be lost, and the row knows it now (B8).
@@ -147,6 +146,9 @@ impl Engine {
         key: &DigestKey,
         entry: &BlobEntry,
     ) -> Result<Option<Located>, PullError> {
+        if entry.wants_nudge(self.now()) {
+            self.nudge_for_layer(request, entry.repository, &key.2);
+        }
         let StoredBlob {
             key: storage_key,
             size,
@@ -285,20 +287,16 @@ impl Engine {
         Ok(Bytestream::Stream(first.chain(rest).boxed()))
     }
 
-    fn fills_behind(&self, request: &Request<'_>) -> bool {
-        request.viewer == Viewer::Member
+    /// B6: the first GET of a layer is when the rest of a child's blobs becomes wanted.
+    fn nudge_for_layer(&self, request: &Request<'_>, repository: RepositoryId, digest: &Digest) {
+        let fills = request.viewer == Viewer::Member
             && request.method == Method::Get
             && request.served.spec.background_fill
-            && self.contact == Contact::Allowed
-    }
-
-    /// B6: the first GET of a layer is when the rest of a child's blobs becomes wanted.
-    fn nudge_for_layer(&self, request: &Request<'_>, key: &DigestKey, state: &BlobState) {
-        if state.layer && self.fills_behind(request) {
-            let repository: RepositoryId = state.repository;
+            && self.contact == Contact::Allowed;
+        if fills {
             self.background.send(Nudge::Layer {
                 repository,
-                digest: key.2.clone(),
+                digest: digest.clone(),
             });
         }
     }

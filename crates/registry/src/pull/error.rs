@@ -70,9 +70,9 @@ impl From<MetadataError> for PullError {
 /// What an upstream failure means for the freshness of a tag.
 pub(crate) fn answer_of(error: &UpstreamError) -> Answer {
     match error {
-        UpstreamError::NotFound { .. } => Answer::Missing,
+        UpstreamError::NotFound { .. } | UpstreamError::Schema1 => Answer::Missing,
         UpstreamError::Refused { .. } | UpstreamError::CredentialsRefused { .. } => Answer::Refused,
-        UpstreamError::TooLarge { .. } | UpstreamError::Invalid { .. } => Answer::Unusable,
-        _ => Answer::Outage,
+        error if error.is_outage() => Answer::Outage,
+        _ => Answer::Unusable,
     }
 }

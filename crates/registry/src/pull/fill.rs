@@ -141,7 +141,7 @@ pub(crate) async fn run(engine: &Engine, order: &Order, fill: &Fill) -> Outcome 
             Ok(ingest) => ingest,
             Err(error) => return storage_fault(order, &error),
         };
-        match read(order, fill, &mut ingest).await {
+        match read(engine, order, fill, &mut ingest).await {
             Ok(size) => keep(engine, order, purpose, ingest, size).await,
             Err(Stopped::Storage(error)) => storage_fault(order, &error),
             Err(Stopped::Upstream(error)) => {
@@ -184,8 +184,12 @@ enum Stopped {
     Storage(IngestError),
 }
 
-async fn read(order: &Order, fill: &Fill, ingest: &mut Ingest) -> Result<u64, Stopped> {
-    let mut source = Source::open(order.clone(), 0).await.map_err(Stopped::Upstream)?;
+async fn read(engine: &Engine, order: &Order, fill: &Fill, ingest: &mut Ingest) -> Result<u64, Stopped> {
+    let opened = Source::open(order.clone(), 0).await;
+    if !matches!(&opened, Err(PullError::Upstream { source, .. }) if source.is_outage()) {
+        engine.backoffs.answered(&order.served.check_key);
+    }
+    let mut source = opened.map_err(Stopped::Upstream)?;
     fill.begin(ingest.spool());
     while let Some(chunk) = source.next().await.map_err(Stopped::Upstream)? {
         ingest.append(chunk).await.map_err(|error| match error {
