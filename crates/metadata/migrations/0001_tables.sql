@@ -42,13 +42,15 @@ CREATE INDEX manifest_subject ON manifest (repository_id, subject) WHERE subject
 CREATE TABLE blob (
   digest      TEXT    PRIMARY KEY,
   size        BIGINT,
-  storage_key TEXT    UNIQUE,
+  storage_key TEXT,
   private     BOOLEAN NOT NULL DEFAULT FALSE,
   wanted_at   BIGINT,
   wanted_by   BIGINT,
   retry_at    BIGINT  NOT NULL DEFAULT 0,
   CHECK (storage_key IS NULL OR size IS NOT NULL)
 );
+-- Partial, so that no plan walks over everything that is not stored.
+CREATE UNIQUE INDEX blob_key ON blob (storage_key) WHERE storage_key IS NOT NULL;
 CREATE INDEX blob_wanted ON blob (retry_at) WHERE storage_key IS NULL AND wanted_at IS NOT NULL;
 
 -- layer: it occurs as a layer; a config only is false. size is what this manifest declares.

@@ -21,6 +21,8 @@ mod renewal;
 mod schema;
 mod sql;
 mod state;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 pub use accounting::{Discrepancy, Usage};

@@ -327,6 +327,11 @@ impl Metadata {
         recount::recount(&self.engine).await
     }
 
+    #[cfg(test)]
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
     async fn want(&self, around: &wanted::Around, now: i64) -> Result<Vec<Wanted>> {
         let missing = wanted::missing(&self.engine, around, now).await?;
         if let Some(mark) = missing.mark {

@@ -11,7 +11,8 @@ pub const RESOLVED_FOR_MS: i64 = 600_000;
 /// `at` is when it happened. `ends_at` is `at` plus the TTL that held then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// A GET by tag of a live tag that upstream confirmed (M3).
+    /// A GET by tag that upstream confirmed (M3), also if the tag died while it was being checked
+    /// (M5). It must still be the current row of its name.
     Tag {
         /// The tag's repository.
         repository: RepositoryId,

@@ -23,6 +23,13 @@ macro_rules! contracts {
                     super::$module::$name(super::fixture::Fixture::sqlite().await).await;
                 }
             )+)+
+
+            #[test]
+            fn any_history_can_be_recounted() {
+                super::random::any_history_can_be_recounted(|| {
+                    Box::pin(super::fixture::Fixture::sqlite())
+                });
+            }
         }
     };
 }
@@ -54,7 +61,8 @@ contracts! {
     renewal:
         renews_tag_and_lets_lowered_ttl_bite,
         late_batch_never_shortens_a_life,
-        does_not_revive_dead_or_replaced_tag,
+        revives_tag_that_died_during_its_check,
+        does_not_revive_replaced_tag,
         head_confirms_without_renewing,
         digest_pull_renews_every_holder,
         digest_pull_renews_through_four_indexes_and_no_more,
@@ -99,6 +107,4 @@ contracts! {
     failure:
         caller_that_goes_away_does_not_block_the_writer,
         closed_database_is_unavailable;
-    random:
-        any_history_can_be_recounted;
 }

@@ -87,6 +87,19 @@ const RENEW_PIN: Statement = Statement::new(
 
 const PUT_PIN: Statement = Statement::new("put pin", renew::put_pin!("TRUE"));
 
+/// What must stay cheap however much is stored.
+#[cfg(test)]
+pub(crate) const HOT: &[Statement] = &[
+    LOCK_ORGANIZATION,
+    FIND_REPOSITORY,
+    FIND_MANIFEST,
+    INSERT_BLOBS,
+    REPLACE_TAG,
+    PUT_TAG,
+    RENEW_PIN,
+    PUT_PIN,
+];
+
 /// An [`Admission`] that owns what it needs, so that it can outlive the caller.
 pub(crate) struct Request {
     organization: OrganizationId,

@@ -76,6 +76,10 @@ const ADD_USAGE: Statement = Statement::new(
     "UPDATE organization SET usage_bytes = usage_bytes + $2 WHERE id = $1",
 );
 
+/// What must stay cheap however much is stored.
+#[cfg(test)]
+pub(crate) const HOT: &[Statement] = &[NEEDED, COUNT, HOLD, FOLLOWING, ADD_USAGE];
+
 /// Counts a manifest that has just got a holder, and every stored one that is held through it, and
 /// says how many bytes that added. None of them was counted before.
 pub(crate) async fn hold(

@@ -82,6 +82,20 @@ const FORGET: Statement = Statement::new(
     "UPDATE blob SET storage_key = NULL WHERE digest = $1 AND storage_key = $2",
 );
 
+/// What must stay cheap however much is stored.
+#[cfg(test)]
+pub(crate) const HOT: &[Statement] = &[
+    TAKE,
+    STORE,
+    IS_NAMED,
+    PROVE,
+    FREE,
+    CORRECT_CONTENT,
+    CORRECT_USAGE,
+    ABANDON,
+    FORGET,
+];
+
 pub(crate) async fn record(tx: &mut Transaction, intent: &FillIntent) -> Result<(), MetadataError> {
     let FillIntent {
         token,

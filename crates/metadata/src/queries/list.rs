@@ -27,6 +27,10 @@ const REPOSITORIES: Statement = Statement::new(
      ORDER BY r.name LIMIT $4",
 );
 
+/// What must stay cheap however much is stored.
+#[cfg(test)]
+pub(crate) const HOT: &[Statement] = &[TAGS, REPOSITORIES, ORGANIZATIONS];
+
 fn names_of(rows: &[Row]) -> Result<Vec<String>, MetadataError> {
     rows.iter().map(|row| row.text(0)).collect()
 }

@@ -36,10 +36,9 @@ const PUBLIC_MANIFEST: Statement = Statement::new(
        WHERE r.organization_id = $1 AND r.name = $2
        UNION
        SELECT p.id, p.repository_id, p.digest, h.depth + 1
-       FROM holder h
-       JOIN manifest_child c ON c.repository_id = h.repository_id AND c.digest = h.digest
-       JOIN manifest p ON p.id = c.parent_id AND p.released_at IS NULL
-       WHERE h.depth < $5
+       FROM holder h CROSS JOIN manifest_child c CROSS JOIN manifest p
+       WHERE h.depth < $5 AND c.repository_id = h.repository_id AND c.digest = h.digest
+         AND p.id = c.parent_id AND p.released_at IS NULL
      )
      SELECT m.repository_id, m.id, m.digest, m.media_type, m.kind, m.body, m.released_at IS NOT NULL
      FROM repository r
@@ -47,7 +46,8 @@ const PUBLIC_MANIFEST: Statement = Statement::new(
      WHERE r.organization_id = $1 AND r.name = $2
        AND EXISTS (
          SELECT 1 FROM holder h
-         JOIN tag t ON t.manifest_id = h.id AND t.current AND t.name <> '' AND t.ends_at > $4)",
+         CROSS JOIN tag t
+         WHERE t.manifest_id = h.id AND t.current AND t.name <> '' AND t.ends_at > $4)",
 );
 
 /// Of several manifests that name the blob, the largest declared size is taken, a layer's first: the
@@ -84,18 +84,22 @@ const PUBLIC_BLOB: Statement = Statement::new(
            WHERE r.organization_id = $1 AND r.name = $2
            UNION
            SELECT p.id, p.repository_id, p.digest, h.depth + 1
-           FROM holder h
-           JOIN manifest_child c ON c.repository_id = h.repository_id AND c.digest = h.digest
-           JOIN manifest p ON p.id = c.parent_id AND p.released_at IS NULL
-           WHERE h.depth < $5
+           FROM holder h CROSS JOIN manifest_child c CROSS JOIN manifest p
+           WHERE h.depth < $5 AND c.repository_id = h.repository_id AND c.digest = h.digest
+             AND p.id = c.parent_id AND p.released_at IS NULL
          ) ",
         blob_of_repository!(),
         " AND EXISTS (
             SELECT 1 FROM holder h
-            JOIN tag t ON t.manifest_id = h.id AND t.current AND t.name <> '' AND t.ends_at > $4)
+            CROSS JOIN tag t
+         WHERE t.manifest_id = h.id AND t.current AND t.name <> '' AND t.ends_at > $4)
           ORDER BY mb.layer DESC, mb.size DESC LIMIT 1"
     ),
 );
+
+/// What must stay cheap however much is stored.
+#[cfg(test)]
+pub(crate) const HOT: &[Statement] = &[TAG, MANIFEST, PUBLIC_MANIFEST, BLOB, PUBLIC_BLOB];
 
 /// How the kinds are kept; the numbers never change.
 pub(crate) fn number_of(kind: Kind) -> i64 {

@@ -44,8 +44,8 @@ const SUBTRACT_USAGE: Statement = Statement::new(
     concat!(
         gone!(),
         "UPDATE organization SET usage_bytes = usage_bytes - (
-           SELECT CAST(COALESCE(SUM(c.size), 0) AS BIGINT) FROM gone g
-           JOIN content c ON c.organization_id = $1 AND c.digest = g.digest AND c.refs <= g.refs)
+           SELECT CAST(COALESCE(SUM(c.size), 0) AS BIGINT) FROM gone g CROSS JOIN content c
+           WHERE c.organization_id = $1 AND c.digest = g.digest AND c.refs <= g.refs)
          WHERE id = $1"
     ),
 );
@@ -55,8 +55,8 @@ const DROP_CONTENT: Statement = Statement::new(
     concat!(
         gone!(),
         "DELETE FROM content WHERE organization_id = $1 AND digest IN (
-           SELECT g.digest FROM gone g
-           JOIN content c ON c.organization_id = $1 AND c.digest = g.digest AND c.refs <= g.refs)"
+           SELECT g.digest FROM gone g CROSS JOIN content c
+           WHERE c.organization_id = $1 AND c.digest = g.digest AND c.refs <= g.refs)"
     ),
 );
 
@@ -74,18 +74,20 @@ const SHRUNK: Statement = Statement::new(
     "find content that weighs less",
     concat!(
         gone!(),
-        "SELECT c.digest, c.size - MAX(n.size) FROM gone g
-         JOIN blob b ON b.digest = g.digest AND b.size IS NULL
-         JOIN content c ON c.organization_id = $1 AND c.digest = g.digest
-         JOIN (
-           SELECT mb.digest, mb.size FROM gone g
-           JOIN manifest_blob mb ON mb.digest = g.digest
-           JOIN manifest m ON m.id = mb.manifest_id AND m.organization_id = $1 AND m.released_at IS NULL
+        "SELECT c.digest, c.size - MAX(n.size)
+         FROM (
+           SELECT g.digest, mb.size FROM gone g
+           CROSS JOIN blob b CROSS JOIN manifest_blob mb CROSS JOIN manifest m
+           WHERE b.digest = g.digest AND b.size IS NULL AND mb.digest = g.digest
+             AND m.id = mb.manifest_id AND m.organization_id = $1 AND m.released_at IS NULL
            UNION ALL
-           SELECT m.digest, length(m.body) FROM gone g
-           JOIN repository r ON r.organization_id = $1
-           JOIN manifest m ON m.repository_id = r.id AND m.digest = g.digest AND m.released_at IS NULL
-         ) n ON n.digest = g.digest
+           SELECT g.digest, length(m.body) FROM gone g
+           CROSS JOIN blob b CROSS JOIN repository r CROSS JOIN manifest m
+           WHERE b.digest = g.digest AND b.size IS NULL AND r.organization_id = $1
+             AND m.repository_id = r.id AND m.digest = g.digest AND m.released_at IS NULL
+         ) n
+         CROSS JOIN content c
+         WHERE c.organization_id = $1 AND c.digest = n.digest
          GROUP BY c.digest, c.size HAVING c.size <> MAX(n.size)"
     ),
 );
@@ -110,6 +112,18 @@ const FOLLOWING: Statement = Statement::new(
      JOIN manifest m ON m.repository_id = s.repository_id AND m.subject = s.digest
      WHERE s.id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))",
 );
+
+/// What must stay cheap however much is stored.
+#[cfg(test)]
+pub(crate) const HOT: &[Statement] = &[
+    UNHELD,
+    RELEASE,
+    SUBTRACT_USAGE,
+    DROP_CONTENT,
+    LESS_CONTENT,
+    SHRUNK,
+    FOLLOWING,
+];
 
 /// Releases those of the manifests that nothing holds any more, and what was held through them.
 pub(crate) async fn release(

@@ -16,11 +16,9 @@ macro_rules! missing_blobs {
             "SELECT mb.digest, COALESCE(b.size, mb.size), mb.layer, m.organization_id, m.repository_id,
                     r.name, b.retry_at,
                     b.wanted_at IS NOT NULL, b.wanted_by IS NOT NULL AND b.wanted_by = m.organization_id
-             FROM manifest_blob mb
-             JOIN blob b ON b.digest = mb.digest AND b.storage_key IS NULL
-             JOIN manifest m ON m.id = mb.manifest_id
-             JOIN repository r ON r.id = m.repository_id
-             WHERE ",
+             FROM manifest_blob mb CROSS JOIN blob b CROSS JOIN manifest m CROSS JOIN repository r
+             WHERE b.digest = mb.digest AND b.storage_key IS NULL AND m.id = mb.manifest_id
+               AND r.id = m.repository_id AND ",
             $which,
             " ORDER BY mb.layer, mb.size, mb.digest"
         )
@@ -67,10 +65,10 @@ const DUE: Statement = Statement::new(
      FROM blob b
      JOIN organization o ON o.id = b.wanted_by AND o.removed_at IS NULL
      JOIN manifest_blob mb ON mb.digest = b.digest AND mb.manifest_id = (
-       SELECT n.manifest_id FROM manifest_blob n
-       JOIN manifest h ON h.id = n.manifest_id AND h.released_at IS NULL
-       WHERE n.digest = b.digest AND h.organization_id = b.wanted_by
-       ORDER BY n.layer, n.manifest_id DESC LIMIT 1)
+       SELECT l.manifest_id FROM manifest_blob l
+       JOIN manifest lm ON lm.id = l.manifest_id AND lm.released_at IS NULL
+       WHERE l.digest = b.digest AND lm.organization_id = b.wanted_by
+       ORDER BY l.repository_id, l.layer, l.size LIMIT 1)
      JOIN manifest m ON m.id = mb.manifest_id
      JOIN repository r ON r.id = m.repository_id
      WHERE b.storage_key IS NULL AND b.wanted_at IS NOT NULL AND b.retry_at <= $1
@@ -87,6 +85,10 @@ const GIVE_UP: Statement = Statement::new(
     "UPDATE blob SET wanted_at = NULL, wanted_by = NULL, retry_at = 0
      WHERE digest = $1 AND wanted_at IS NOT NULL",
 );
+
+/// What must stay cheap however much is stored.
+#[cfg(test)]
+pub(crate) const HOT: &[Statement] = &[OF_MANIFEST, OF_LAYER, WANT, IS_CHILD, DUE, POSTPONE, GIVE_UP];
 
 /// Whose missing blobs.
 #[derive(Clone, Debug)]

@@ -37,16 +37,17 @@ impl Fixture {
             .sync_organizations(&[identity("acme")], &[], 1)
             .await
             .unwrap();
-        Self { metadata, acme: acme[0], directory }
+        Self {
+            metadata,
+            acme: acme[0],
+            directory,
+        }
     }
 
     /// A second organization beside `acme`.
     pub(super) async fn other_organization(&self) -> OrganizationId {
         let wanted = [identity("acme"), identity("other")];
-        self.metadata
-            .sync_organizations(&wanted, &[], 1)
-            .await
-            .unwrap()[1]
+        self.metadata.sync_organizations(&wanted, &[], 1).await.unwrap()[1]
     }
 
     pub(super) async fn tag_as(
@@ -57,7 +58,11 @@ impl Fixture {
         made: &Made,
         at: i64,
     ) -> Admitted {
-        let hold = Hold::Tag { name, ends_at: at + TTL, checked_at: at };
+        let hold = Hold::Tag {
+            name,
+            ends_at: at + TTL,
+            checked_at: at,
+        };
         self.metadata
             .admit(made.admission(organization, repository, hold, at))
             .await

@@ -1,0 +1,82 @@
+//! Pages of names.
+
+use super::fixture::{Fixture, TTL, image};
+use crate::TagPage;
+
+/// L1, E2: live tags only, in byte order, a page at a time; pins are no tags.
+pub(super) async fn lists_live_tags_in_byte_order(db: Fixture) {
+    let app = image("app", &[]);
+    for name in ["b", "a", "B", "a-1", "_"] {
+        db.tag("app", name, &app, 100).await;
+    }
+    db.tag("app", "dead", &app, 0).await;
+    db.pin("app", &image("pinned", &[]), 100).await;
+    let page = async |after, limit| {
+        let page = db.metadata.tags(db.acme, "app", TTL, after, limit).await;
+        match page.unwrap() {
+            TagPage::Page(names) => names,
+            TagPage::Unknown => panic!("no such repository"),
+        }
+    };
+
+    assert_eq!(page(None, 10).await, ["B", "_", "a", "a-1", "b"]);
+    assert_eq!(page(None, 2).await, ["B", "_"]);
+    assert_eq!(page(Some("_"), 2).await, ["a", "a-1"]);
+    assert_eq!(page(Some("a0"), 2).await, ["b"]);
+    assert_eq!(page(None, 0).await, Vec::<String>::new());
+}
+
+/// L1: a repository without live tags is unknown; behind the last tag there is an empty page.
+pub(super) async fn unknown_repository_differs_from_last_page(db: Fixture) {
+    db.tag("app", "1", &image("app", &[]), 0).await;
+    db.pin("pins", &image("pinned", &[]), 0).await;
+    let page = |repository, now, after| db.metadata.tags(db.acme, repository, now, after, 10);
+
+    let last = page("app", 1, Some("z")).await.unwrap();
+    assert_eq!(last, TagPage::Page(Vec::new()));
+    for (repository, now) in [("app", TTL), ("pins", 1), ("never", 1)] {
+        let unknown = page(repository, now, None).await.unwrap();
+        assert_eq!(unknown, TagPage::Unknown, "{repository}");
+    }
+}
+
+/// L1: full names in byte order over several organizations, live repositories only.
+pub(super) async fn catalogs_full_names_in_byte_order(db: Fixture) {
+    use super::fixture::identity;
+    let wanted = ["acme", "acme-b", "acme.c"].map(identity);
+    let ids = db.metadata.sync_organizations(&wanted, &[], 1).await.unwrap();
+    let app = image("app", &[]);
+    for id in &ids {
+        for repository in ["b", "a/x", "a"] {
+            db.tag_as(*id, repository, "1", &app, 0).await;
+        }
+        db.tag_as(*id, "dead", "1", &app, -TTL).await;
+    }
+    let mut expected: Vec<String> = ["acme", "acme-b", "acme.c"]
+        .iter()
+        .flat_map(|name| ["b", "a/x", "a"].map(|repository| format!("{name}/{repository}")))
+        .collect();
+    expected.sort();
+
+    let all = db.metadata.catalog(&ids, 1, None, 100).await.unwrap();
+    assert_eq!(all, expected);
+    let some = db.metadata.catalog(&ids[..1], 1, None, 100).await.unwrap();
+    assert_eq!(some, ["acme/a", "acme/a/x", "acme/b"]);
+    for limit in [1, 2, 4] {
+        let mut paged: Vec<String> = Vec::new();
+        loop {
+            let after = paged.last().cloned();
+            let page = db
+                .metadata
+                .catalog(&ids, 1, after.as_deref(), limit)
+                .await
+                .unwrap();
+            if page.is_empty() {
+                break;
+            }
+            assert!(page.len() <= limit as usize);
+            paged.extend(page);
+        }
+        assert_eq!(paged, expected, "in pages of {limit}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Who sees which manifest and which blob.
+
+use super::fixture::{Fixture, TTL, digest, image, index, referrer};
+use crate::{StoredBlob, View};
+
+/// B1, B4: a blob is reached through a manifest of the repository, held or released, with the size
+/// that it declares.
+pub(super) async fn reads_blob_through_held_and_released_manifests(db: Fixture) {
+    let app = image("app", &[("layer", 10)]);
+    let admitted = db.pin("app", &app, 0).await;
+    let layer = digest("layer");
+    let look = || db.metadata.blob(db.acme, "app", &layer, View::Member);
+
+    let blob = look().await.unwrap().unwrap();
+    assert_eq!((blob.declared_size, blob.stored.clone()), (10, None));
+    assert!(blob.layer && blob.proven && !blob.private && !blob.wanted);
+    assert_eq!(blob.repository, admitted.repository);
+
+    db.drop_holder(admitted.repository, "", admitted.manifest, 1)
+        .await;
+    assert_eq!(look().await.unwrap().unwrap(), blob);
+    let config = super::fixture::config_of("app");
+    let config = db.metadata.blob(db.acme, "app", &config, View::Member).await;
+    assert!(!config.unwrap().unwrap().layer);
+}
+
+/// B1, A3: a stranger sees what a live tag holds, directly or through an index; pins, dead tags and
+/// subjects do not count.
+pub(super) async fn strangers_see_only_what_live_tags_hold(db: Fixture) {
+    let child = image("child", &[("child", 1)]);
+    let inner = index("inner", &[&child]);
+    let outer = index("outer", &[&inner]);
+    let signature = referrer("signature", &outer, &[("signature", 1)]);
+    let pinned = image("pinned", &[("pinned", 1)]);
+    db.tag("app", "1", &outer, 0).await;
+    for made in [&inner, &child, &signature, &pinned] {
+        db.pin("app", made, 0).await;
+    }
+
+    for (made, layer, visible) in [
+        (&child, "child", true),
+        (&signature, "signature", false),
+        (&pinned, "pinned", false),
+    ] {
+        for (now, visible) in [(1, visible), (TTL, false)] {
+            let manifest = db
+                .metadata
+                .public_manifest(db.acme, "app", &made.digest, now)
+                .await;
+            assert_eq!(manifest.unwrap().is_some(), visible, "{layer} at {now}");
+            let view = View::Public { now };
+            let blob = db.metadata.blob(db.acme, "app", &digest(layer), view).await;
+            assert_eq!(blob.unwrap().is_some(), visible, "{layer} at {now}");
+        }
+    }
+    let outer = db
+        .metadata
+        .public_manifest(db.acme, "app", &outer.digest, 1)
+        .await;
+    assert!(outer.unwrap().is_some());
+}
+
+/// B1: another repository or another organization does not make a blob or manifest reachable.
+pub(super) async fn blob_of_other_repository_is_not_there(db: Fixture) {
+    let other = db.other_organization().await;
+    let app = image("app", &[("layer", 10)]);
+    db.tag("app", "1", &app, 0).await;
+    db.tag_as(other, "else", "1", &image("else", &[("else", 1)]), 0)
+        .await;
+
+    for (organization, repository) in [(db.acme, "else"), (other, "app"), (other, "else")] {
+        let blob = db
+            .metadata
+            .blob(organization, repository, &digest("layer"), View::Member)
+            .await;
+        assert_eq!(blob.unwrap(), None);
+        let manifest = db.metadata.manifest(organization, repository, &app.digest).await;
+        assert_eq!(manifest.unwrap(), None);
+        assert_eq!(
+            db.metadata.tag(organization, repository, "2").await.unwrap(),
+            None
+        );
+    }
+}
+
+/// B9: bytes obtained with credentials are proven for the organization whose upstream delivered them,
+/// for another one after its own has, and for all once they were obtained anonymously.
+pub(super) async fn private_blob_needs_proof(db: Fixture) {
+    let other = db.other_organization().await;
+    let layer = digest("layer");
+    let app = image("app", &[("layer", 10)]);
+    db.tag("app", "1", &app, 0).await;
+    db.tag_as(other, "app", "1", &app, 0).await;
+    db.fill("t1", &layer, 10, Some(db.acme)).await;
+    let proven = async |organization| {
+        let blob = db.metadata.blob(organization, "app", &layer, View::Member).await;
+        let blob = blob.unwrap().unwrap();
+        let stored = StoredBlob {
+            key: "key/t1".to_owned(),
+            size: 10,
+        };
+        assert_eq!(blob.stored, Some(stored));
+        (blob.private, blob.proven)
+    };
+    assert_eq!(proven(db.acme).await, (true, true));
+    assert_eq!(proven(other).await, (true, false));
+
+    db.metadata.prove_blob(&layer, Some(other)).await.unwrap();
+    db.metadata.prove_blob(&layer, Some(other)).await.unwrap();
+    assert_eq!(proven(other).await, (true, true));
+
+    db.metadata.prove_blob(&layer, None).await.unwrap();
+    assert_eq!(proven(db.acme).await, (false, true));
+}
