@@ -247,5 +247,6 @@ fn upstream_settings(settings: &UpstreamSettings) -> Settings {
         read_timeout: settings.read_timeout,
         allowed: AddressPolicy::new(&names, &networks),
         user_agent: USER_AGENT.to_owned(),
+        observer: quayside_upstream::Observer::default(),
     }
 }

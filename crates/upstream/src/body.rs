@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::client::send::{self, Answer};
 use crate::error::UpstreamError;
+use crate::observer::Event;
 
 /// When a transfer counts as too slow to go on with: fewer than `bytes_per_second` on average over
 /// `window` of waiting. Time that the reader spends elsewhere does not count.
@@ -124,7 +125,11 @@ async fn read(
             Ok(Ok(None)) => return Ok(None),
             Ok(Ok(Some(chunk))) if !pace.keeps_up(chunk.len(), waited) => return Err(slow(answer)),
             Ok(Ok(Some(chunk))) if chunk.is_empty() => {}
-            Ok(Ok(Some(chunk))) => return Ok(Some(chunk)),
+            Ok(Ok(Some(chunk))) => {
+                let (host, bytes) = (&*answer.host, chunk.len());
+                answer.observer.tell(Event::Received { host, bytes });
+                return Ok(Some(chunk));
+            }
             Ok(Err(error)) => return Err(send::broken(&answer.host, error)),
         }
     }

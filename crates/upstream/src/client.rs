@@ -11,6 +11,7 @@ use url::Url;
 use crate::address::AddressPolicy;
 use crate::environment::{Environment, Gate};
 use crate::error::BuildError;
+use crate::observer::Observer;
 use crate::resolve::Resolver;
 use crate::upstream::Upstream;
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub allowed: AddressPolicy,
     /// The `User-Agent` that upstreams see.
     pub user_agent: String,
+    /// Who hears of what happens on the wire (O1).
+    pub observer: Observer,
 }
 
 /// One upstream registry as the configuration names it.
@@ -128,6 +131,7 @@ impl Client {
             connect_timeout: self.inner.settings.connect_timeout,
             read_timeout: self.inner.settings.read_timeout,
             drip: self.inner.environment.drip,
+            observer: self.inner.settings.observer.clone(),
         };
         Ok(Upstream::assemble(sender, base, spec.credentials))
     }

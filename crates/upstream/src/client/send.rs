@@ -14,6 +14,7 @@ use crate::body::{self, DripLimit};
 use crate::client::redirect;
 use crate::environment::Gate;
 use crate::error::UpstreamError;
+use crate::observer::Observer;
 
 /// Error bodies are read up to here.
 const MAX_ERROR_BYTES: usize = 16 << 10;
@@ -58,6 +59,7 @@ pub(crate) struct Answer {
     /// `host[:port]` of whoever answered.
     pub(crate) host: String,
     pub(crate) from: From,
+    pub(crate) observer: Observer,
 }
 
 /// Whose answer it is. Only a challenge of the place that was asked may be met with credentials.
@@ -92,6 +94,7 @@ pub(crate) struct Sender {
     pub(crate) connect_timeout: Duration,
     pub(crate) read_timeout: Duration,
     pub(crate) drip: DripLimit,
+    pub(crate) observer: Observer,
 }
 
 impl Sender {
@@ -108,11 +111,19 @@ impl Sender {
         for _ in 0..=redirect::MAX_HOPS {
             self.gate.check_url(&url).map_err(UpstreamError::Forbidden)?;
             let host = place(&url);
-            let response = self.dispatch(request, &url, &host, authorization).await?;
+            let dispatched = self.dispatch(request, &url, &host, authorization).await;
+            let response = dispatched.inspect_err(|error| self.observer.failed(&host, error))?;
             let status = response.status();
+            self.observer.answered(&host, status.as_u16(), response.headers());
             tracing::debug!(method = %request.method, host, status = status.as_u16(), "upstream answered");
             if !redirect::is_redirect(status) {
-                return Ok(Answer { response, host, from });
+                let observer = self.observer.clone();
+                return Ok(Answer {
+                    response,
+                    host,
+                    from,
+                    observer,
+                });
             }
             let next = redirect::target(&url, response.headers().get(LOCATION))
                 .map_err(|reason| UpstreamError::RedirectRefused { host, reason })?;

@@ -12,6 +12,7 @@ mod blobs;
 mod credentials;
 mod failures;
 mod manifests;
+mod observing;
 mod server;
 mod tls;
 mod tokens;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderMap, Method, StatusCode};
 use quayside_oci::{Algorithm, Digest, Reference};
-use quayside_upstream::{AddressPolicy, Client, Environment, Settings, Spec, Upstream};
+use quayside_upstream::{AddressPolicy, Client, Environment, Observer, Settings, Spec, Upstream};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -145,6 +145,7 @@ pub(crate) fn settings(allowed: AddressPolicy) -> Settings {
         connect_timeout: Duration::from_secs(5),
         read_timeout: Duration::from_secs(5),
         allowed,
+        observer: Observer::default(),
         user_agent: "quayside-test".to_owned(),
     }
 }
