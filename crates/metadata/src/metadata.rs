@@ -54,6 +54,17 @@ impl Metadata {
             .await
     }
 
+    /// Stores a setting whether or not there is one.
+    pub async fn replace_setting(&self, name: &str, value: &[u8]) -> Result<()> {
+        let setting = setting::Setting {
+            name: name.to_owned(),
+            value: Bytes::copy_from_slice(value),
+        };
+        self.engine
+            .write(setting, |tx, setting| Box::pin(setting::replace(tx, setting)))
+            .await
+    }
+
     /// The organizations that were not removed.
     pub async fn known_organizations(&self) -> Result<Vec<KnownOrganization>> {
         organization::known(&self.engine).await
@@ -319,6 +330,11 @@ impl Metadata {
     /// What an organization holds. Counts its live tags: not for every request.
     pub async fn usage(&self, organization: OrganizationId, now: i64) -> Result<Usage> {
         usage::usage(&self.engine, organization, now).await
+    }
+
+    /// What every organization that was not removed weighs, in bytes (Q2). Reads one small table.
+    pub async fn usages(&self) -> Result<Vec<(OrganizationId, u64)>> {
+        usage::usages(&self.engine).await
     }
 
     /// Compares everything that is kept incrementally with what the other rows say (Q2). Reads

@@ -57,7 +57,8 @@ contracts! {
         counts_real_size_for_later_declarations,
         weight_survives_loss_of_bytes,
         finds_what_was_tampered_with,
-        reports_usage;
+        reports_usage,
+        reports_usage_of_every_organization_that_is_there;
     renewal:
         renews_tag_and_lets_lowered_ttl_bite,
         late_batch_never_shortens_a_life,
@@ -103,7 +104,8 @@ contracts! {
         organization_comes_back_with_its_content,
         two_organizations_swap_names,
         kept_organization_is_not_removed,
-        first_setting_wins;
+        first_setting_wins,
+        setting_is_replaced_on_request;
     failure:
         caller_that_goes_away_does_not_block_the_writer,
         closed_database_is_unavailable;

@@ -12,6 +12,18 @@ const USAGE: Statement = Statement::new(
      WHERE o.id = $1 GROUP BY o.id, o.usage_bytes",
 );
 
+const USAGES: Statement = Statement::new(
+    "read usages",
+    "SELECT id, usage_bytes FROM organization WHERE removed_at IS NULL ORDER BY id",
+);
+
+pub(crate) async fn usages(engine: &Engine) -> Result<Vec<(OrganizationId, u64)>, MetadataError> {
+    let rows = engine.fetch_all(USAGES, args![]).await?;
+    rows.iter()
+        .map(|row| Ok((row.organization(0)?, row.count(1)?)))
+        .collect()
+}
+
 pub(crate) async fn usage(
     engine: &Engine,
     organization: OrganizationId,

@@ -175,3 +175,17 @@ pub(super) async fn reports_usage(db: Fixture) {
     assert_eq!(at(TTL + 50).await.unwrap(), expected(1, 1));
     assert_eq!(at(TTL + 200).await.unwrap(), expected(0, 0));
 }
+
+/// O1: what the metrics show, in one statement; an organization that was removed is not among them.
+pub(super) async fn reports_usage_of_every_organization_that_is_there(db: Fixture) {
+    let other = db.other_organization().await;
+    let app = image("app", &[("layer", 10)]);
+    db.tag("app", "1", &app, 0).await;
+    let weight = app.size() + CONFIG + 10;
+    assert_eq!(
+        db.metadata.usages().await.unwrap(),
+        [(db.acme, weight), (other, 0)]
+    );
+    db.metadata.sync_organizations(&[], &[], 1).await.unwrap();
+    assert_eq!(db.metadata.usages().await.unwrap(), []);
+}

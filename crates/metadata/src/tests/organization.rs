@@ -123,3 +123,12 @@ pub(super) async fn first_setting_wins(db: Fixture) {
     assert_eq!(metadata.setting("storage-id").await.unwrap().unwrap(), b"one");
     assert_eq!(metadata.setting("other").await.unwrap(), None);
 }
+
+/// C4: a storage that is adopted replaces the one that was known.
+pub(super) async fn setting_is_replaced_on_request(db: Fixture) {
+    let metadata = &db.metadata;
+    for value in [b"one", b"two"] {
+        metadata.replace_setting("storage-id", value).await.unwrap();
+        assert_eq!(metadata.setting("storage-id").await.unwrap().unwrap(), value);
+    }
+}
