@@ -64,6 +64,7 @@ e2e: tools ## The tests that drive real clients and real registries
 long: long-tools ## All tests in their long form: more clients, more data, more time
 	$(call say,running all tests in their long form)
 	@QUAYSIDE_LONG=1 cargo nextest run --locked --workspace --profile long
+	@cargo nextest run --locked --package quayside-tests --test long --profile long
 
 generate: ## Write the files that are made from code
 	$(call say,writing docs/reference/config.schema.json)
