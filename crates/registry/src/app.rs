@@ -99,7 +99,11 @@ impl Server {
         let engine = Arc::clone(&self.engine);
         self.work(async move { engine.renewals.run(&engine.metadata).await });
         if self.engine.contact == Contact::Allowed {
-            self.work(Filler::new(Arc::clone(&self.engine), snapshot).run(nudges));
+            // Nothing is filled in the background while the last transfers finish.
+            self.work_until(
+                self.stop.clone(),
+                Filler::new(Arc::clone(&self.engine), snapshot).run(nudges),
+            );
         }
         let loader = Arc::clone(&self.loader);
         self.work(async move {
@@ -111,7 +115,10 @@ impl Server {
     }
 
     fn work(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let end = self.end.clone();
+        self.work_until(self.end.clone(), work);
+    }
+
+    fn work_until(&self, end: CancellationToken, work: impl Future<Output = ()> + Send + 'static) {
         self.workers.spawn(async move {
             tokio::select! {
                 () = end.cancelled() => {}
@@ -141,15 +148,17 @@ impl Server {
         tokio::time::sleep(self.drain).await;
         self.stop.cancel();
         self.connections.close();
-        if tokio::time::timeout(self.patience, self.connections.wait())
-            .await
-            .is_err()
-        {
+        let finished = async {
+            self.connections.wait().await;
+            self.engine.running.finish().await;
+        };
+        if tokio::time::timeout(self.patience, finished).await.is_err() {
             tracing::warn!(
                 connections = self.connections.len(),
                 "stopping with transfers unfinished"
             );
         }
+        self.engine.running.end().await;
         self.end.cancel();
         self.workers.close();
         self.workers.wait().await;

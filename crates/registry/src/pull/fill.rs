@@ -10,6 +10,7 @@ use std::time::Duration;
 use quayside_blobs::{Ingest, IngestError, Progress, Spool, StorageKey, VerifyError};
 use quayside_metadata::{FillCommit, FillIntent, OrganizationId, View};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use super::error::{PullError, Subject};
@@ -44,6 +45,7 @@ struct State {
 pub(crate) struct Fill {
     state: watch::Sender<State>,
     attended: AtomicBool,
+    stop: CancellationToken,
 }
 
 /// What a request that joined a fill goes on with.
@@ -55,11 +57,23 @@ pub(crate) enum Head {
 }
 
 impl Fill {
-    pub(crate) fn new() -> Arc<Self> {
+    /// A fill that is given up when `stop` is cancelled.
+    pub(crate) fn new(stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             state: watch::Sender::new(State::default()),
             attended: AtomicBool::new(false),
+            stop,
         })
+    }
+
+    /// Gives it up.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until it is given up.
+    pub(crate) async fn stopped(&self) {
+        self.stop.cancelled().await;
     }
 
     /// A client wants it: it no longer counts as background work (B6).

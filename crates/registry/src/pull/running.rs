@@ -6,9 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use quayside_metadata::OrganizationId;
 use quayside_oci::Digest;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Engine;
-use super::fill::{self, Fill};
+use super::error::PullError;
+use super::fill::{self, Fill, Outcome};
+use super::flights::Vanished;
 use super::resume::Order;
 
 /// Fills that clients caused and that may read from upstreams at the same time.
@@ -28,6 +32,8 @@ pub(crate) enum Attendance {
 pub(crate) struct Running {
     fills: Table,
     permits: Arc<Semaphore>,
+    tasks: TaskTracker,
+    end: CancellationToken,
 }
 
 impl Default for Running {
@@ -35,6 +41,8 @@ impl Default for Running {
         Self {
             fills: Table::default(),
             permits: Arc::new(Semaphore::new(CLIENT_FILLS)),
+            tasks: TaskTracker::new(),
+            end: CancellationToken::new(),
         }
     }
 }
@@ -82,7 +90,7 @@ impl Running {
                 (fill, None)
             } else {
                 let key = (order.digest.clone(), order.size, order.served.scope());
-                let fill = Fill::new();
+                let fill = Fill::new(self.end.child_token());
                 fills.insert(key.clone(), Arc::clone(&fill));
                 let entry = Entry {
                     fills: Arc::clone(&self.fills),
@@ -97,19 +105,46 @@ impl Running {
         }
         if let Some(entry) = entry {
             let permits = (attendance == Attendance::Client).then(|| Arc::clone(&self.permits));
-            tokio::spawn(work(Arc::clone(engine), order, entry, permits));
+            self.tasks.spawn(work(Arc::clone(engine), order, entry, permits));
         }
         fill
+    }
+
+    /// Ends the fills that no client joined, and waits for the others: they outlive their clients (B2), and what
+    /// a client has read to its end may still be on its way into storage.
+    pub(crate) async fn finish(&self) {
+        {
+            let fills = self.fills.lock().unwrap_or_else(PoisonError::into_inner);
+            fills
+                .values()
+                .filter(|fill| !fill.is_attended())
+                .for_each(|fill| fill.stop());
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Ends all fills.
+    pub(crate) async fn end(&self) {
+        self.end.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 
 async fn work(engine: Arc<Engine>, order: Order, entry: Entry, permits: Option<Arc<Semaphore>>) {
-    let _permit = match permits {
-        Some(permits) => permits.acquire_owned().await.ok(),
-        None => None,
-    };
     let fill = Arc::clone(&entry.fill);
-    let outcome = fill::run(&engine, &order, &fill).await;
+    let run = async {
+        let _permit = match permits {
+            Some(permits) => permits.acquire_owned().await.ok(),
+            None => None,
+        };
+        fill::run(&engine, &order, &fill).await
+    };
+    let outcome = tokio::select! {
+        outcome = run => outcome,
+        () = fill.stopped() => Outcome::Failed(PullError::Vanished(Vanished)),
+    };
     // Out of the table before anybody hears of the end: the next request starts afresh (B3).
     drop(entry);
     fill.end(outcome);
