@@ -17,8 +17,9 @@ use crate::{DeleteError, OpenError, OpenFile, Spooled, StorageFault, StorageKey,
 /// The directories of stored blobs, one per digest algorithm, in the order of their names.
 const TOPS: [&str; 2] = ["sha256", "sha512"];
 
-/// How often a directory is made again that a deletion takes away meanwhile.
-const ATTEMPTS: usize = 16;
+/// How often a directory is made again that a deletion takes away meanwhile. Each failure needs a deletion of its
+/// own at just that moment, so this is a bound for the sake of having one.
+const ATTEMPTS: usize = 1000;
 
 /// Where the blobs lie.
 #[derive(Debug)]
@@ -26,8 +27,8 @@ pub(super) struct Place {
     root: PathBuf,
     /// Device and inode of the first of [`TOPS`]: tells a lost file from a volume that is not mounted.
     identity: (u64, u64),
-    /// The open root, locked against other processes as long as it is open.
-    _lock: File,
+    /// The open root, locked against other processes.
+    lock: File,
 }
 
 impl Place {
@@ -53,7 +54,7 @@ impl Place {
         Ok(Self {
             root: root.to_owned(),
             identity,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -72,8 +73,8 @@ impl Place {
             .skip(1)
             .take_while(|at| *at != self.root)
             .collect();
-        if let [token, hex, ..] = directories[..] {
-            make_new_directory(token, hex, key)?;
+        if let [token, hex, shard, ..] = directories[..] {
+            make_new_directory(token, hex, shard, key)?;
         }
         fs::rename(&spooled.path, &target)
             .map_err(|error| StoreError::Storage(failed("move spool file to", &target)(error)))?;
@@ -177,6 +178,13 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process that is being started holds copies of all descriptors for a moment.
+        let _ = self.lock.unlock();
+    }
+}
+
 /// Makes a directory that only we can read, and those above it.
 fn make_directory(path: &Path) -> Result<(), StorageFault> {
     DirBuilder::new()
@@ -188,23 +196,28 @@ fn make_directory(path: &Path) -> Result<(), StorageFault> {
 
 /// Makes the directory of a token, which nobody may have made before (G3), in that of its digest, which a
 /// deletion may take away again before we are inside.
-fn make_new_directory(token: &Path, hex: &Path, key: &StorageKey) -> Result<(), StoreError> {
-    let mut last = io::Error::from(ErrorKind::NotFound);
+fn make_new_directory(token: &Path, hex: &Path, shard: &Path, key: &StorageKey) -> Result<(), StoreError> {
+    let storage = |path, error| StoreError::Storage(failed("create directory", path)(error));
+    make_directory(shard).map_err(StoreError::Storage)?;
     for _ in 0..ATTEMPTS {
-        make_directory(hex).map_err(StoreError::Storage)?;
-        match DirBuilder::new().mode(0o700).create(token) {
+        match create_private(hex) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(storage(hex, error)),
+            _ => {}
+        }
+        match create_private(token) {
             Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 return Err(StoreError::KeyTaken { key: key.clone() });
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => last = error,
-            Err(error) => {
-                last = error;
-                break;
-            }
+            Err(error) => return Err(storage(token, error)),
         }
     }
-    Err(StoreError::Storage(failed("create directory", token)(last)))
+    Err(storage(token, io::Error::from(ErrorKind::NotFound)))
+}
+
+fn create_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
 }
 
 fn lock(root: &Path) -> Result<File, StoreError> {
@@ -259,4 +272,41 @@ fn sync_surviving(directory: &Path, root: &Path) -> Result<(), StorageFault> {
 
 fn failed<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> StorageFault + 'a {
     move |error| StorageFault::new(action, path, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use quayside_oci::{Algorithm, Digest};
+
+    use super::*;
+
+    /// G3: a deletion of the same digest may take a directory away at any moment.
+    #[test]
+    fn makes_directories_that_somebody_else_removes() {
+        let root = tempfile::tempdir().unwrap();
+        let key = StorageKey::new(&Digest::of(Algorithm::Sha256, b"x"), "t").unwrap();
+        let hex = root.path().join("hex");
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let _ = fs::remove_dir(&hex);
+                }
+            });
+            let results: Vec<_> = (0..200)
+                .map(|number| {
+                    let token = hex.join(number.to_string());
+                    make_new_directory(&token, &hex, root.path(), &key)?;
+                    fs::remove_dir(&token)
+                        .map_err(|error| StoreError::Storage(failed("delete", &token)(error)))
+                })
+                .collect();
+            done.store(true, Ordering::Relaxed);
+            for result in results {
+                result.unwrap();
+            }
+        });
+    }
 }

@@ -32,7 +32,6 @@ pub(super) struct Sender {
 #[derive(Debug)]
 pub(super) struct Receiver {
     pieces: UnboundedReceiver<Piece>,
-    room: Arc<Semaphore>,
 }
 
 /// Bytes in the queue, with the room they take there.
@@ -45,21 +44,12 @@ pub(super) struct Piece {
 pub(super) fn queue() -> (Sender, Receiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let room = Arc::new(Semaphore::new(CAPACITY as usize));
-    (
-        Sender {
-            pieces: sender,
-            room: Arc::clone(&room),
-        },
-        Receiver {
-            pieces: receiver,
-            room,
-        },
-    )
+    (Sender { pieces: sender, room }, Receiver { pieces: receiver })
 }
 
 impl Sender {
     /// Queues a first part of `chunk`, as soon as there is room for it, and gives its length. Dropping the future
-    /// queues nothing.
+    /// queues nothing. A thread that goes takes its pieces with it, so that nobody waits for their room in vain.
     pub(super) async fn send_part(&self, chunk: &mut Bytes) -> Result<usize, Closed> {
         let length = chunk.len().min(PIECE);
         let weight = u32::try_from(length).unwrap_or(CAPACITY).max(LEAST);
@@ -90,13 +80,6 @@ impl Receiver {
             length += piece.bytes.len();
             batch.push(piece);
         }
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        // Who waits for room must not wait for ever.
-        self.room.close();
     }
 }
 

@@ -127,7 +127,7 @@ pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
 
 /// Lets other tasks run until `done`.
 pub(crate) async fn until(what: &str, done: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(10);
     while !done() {
         assert!(Instant::now() < end, "waited in vain: {what}");
         tokio::task::yield_now().await;
