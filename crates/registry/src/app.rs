@@ -16,11 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
+use crate::auth::admin::AdminToken;
 use crate::auth::key::SigningKeys;
 use crate::auth::token::Tokens;
 use crate::clock::{Clock, millis};
-use crate::http::admin::Probes;
+use crate::http::admin::Admin;
 use crate::http::{Front, RequestIds, serve};
+use crate::metrics::Metrics;
 use crate::organizations::Snapshot;
 use crate::organizations::reload::{INTERVAL, Loader};
 use crate::pull::background::{self, Filler, Nudges};
@@ -40,7 +42,7 @@ pub struct Server {
     admin_address: SocketAddr,
     engine: Arc<Engine>,
     loader: Arc<Loader>,
-    probes: Arc<Probes>,
+    admin: Arc<Admin>,
     drain: Duration,
     patience: Duration,
     /// Ends the accept loops.
@@ -58,14 +60,16 @@ impl Server {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let (engine, nudges) = engine(&config, Arc::clone(&clock)).await?;
         let keys = signing_keys(&config, &engine.metadata).await?;
-        let front = front(&config, &engine, &snapshot, &keys)?;
-        let client = Client::new(upstream_settings(&config.upstream));
+        let metrics = Arc::new(Metrics::new());
+        let front = front(&config, &engine, &snapshot, &metrics, &keys)?;
+        let client = Client::new(upstream_settings(&config.upstream, &metrics));
         let loader = Arc::new(Loader::new(
             config.organizations_file.clone(),
             engine.metadata.clone(),
             client,
             clock,
             Arc::clone(&snapshot),
+            Arc::clone(&metrics),
         ));
         loader.load().await;
         let listener = bind(config.listen).await?;
@@ -73,8 +77,11 @@ impl Server {
         let server = Self {
             address: listener.local_addr()?,
             admin_address: admin_listener.local_addr()?,
-            probes: Arc::new(Probes {
+            admin: Arc::new(Admin {
+                engine: Arc::clone(&engine),
                 snapshot: Arc::clone(&snapshot),
+                metrics,
+                token: AdminToken::of_server(&config)?,
                 stopping: AtomicBool::new(false),
             }),
             engine,
@@ -90,8 +97,8 @@ impl Server {
         let (stop, tracker) = (server.stop.clone(), server.connections.clone());
         tokio::spawn(serve::run(listener, front, stop, tracker));
         // Probes are answered to the very end: a pod that finishes its transfers is alive.
-        let (end, probes) = (server.end.clone(), Arc::clone(&server.probes));
-        tokio::spawn(serve::run(admin_listener, probes, end, TaskTracker::new()));
+        let (end, admin) = (server.end.clone(), Arc::clone(&server.admin));
+        tokio::spawn(serve::run(admin_listener, admin, end, TaskTracker::new()));
         Ok(server)
     }
 
@@ -144,7 +151,7 @@ impl Server {
 
     /// Turns unready, drains, stops accepting, finishes transfers for up to `shutdownSeconds`, writes what waits.
     pub async fn shutdown(self) {
-        self.probes.stopping.store(true, Ordering::Relaxed);
+        self.admin.stopping.store(true, Ordering::Relaxed);
         tokio::time::sleep(self.drain).await;
         self.stop.cancel();
         self.connections.close();
@@ -223,6 +230,7 @@ fn front(
     config: &Config,
     engine: &Arc<Engine>,
     snapshot: &Arc<ArcSwap<Snapshot>>,
+    metrics: &Arc<Metrics>,
     keys: &SigningKeys,
 ) -> anyhow::Result<Arc<Front>> {
     let scheme = match config.preferred_url_scheme {
@@ -234,6 +242,7 @@ fn front(
     Ok(Arc::new(Front {
         engine: Arc::clone(engine),
         snapshot: Arc::clone(snapshot),
+        metrics: Arc::clone(metrics),
         authenticator: Authenticator::new(users, Arc::clone(snapshot), Arc::clone(&engine.clock), tokens)?,
         realm: format!("{scheme}://{}/v2/auth", config.server_hostname),
         service: config.server_hostname.clone(),
@@ -243,7 +252,7 @@ fn front(
     }))
 }
 
-fn upstream_settings(settings: &UpstreamSettings) -> Settings {
+fn upstream_settings(settings: &UpstreamSettings, metrics: &Metrics) -> Settings {
     let (mut names, mut networks) = (Vec::new(), Vec::new());
     for allowed in &settings.allowed_hosts {
         match allowed {
@@ -256,6 +265,6 @@ fn upstream_settings(settings: &UpstreamSettings) -> Settings {
         read_timeout: settings.read_timeout,
         allowed: AddressPolicy::new(&names, &networks),
         user_agent: USER_AGENT.to_owned(),
-        observer: quayside_upstream::Observer::default(),
+        observer: metrics.observer(),
     }
 }

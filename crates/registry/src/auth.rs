@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod address;
+pub(crate) mod admin;
 pub(crate) mod key;
 pub(crate) mod password;
 pub(crate) mod token;

@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod blobs;
 pub(crate) mod body;
 pub(crate) mod conditional;
+pub(crate) mod count;
 pub(crate) mod error;
 pub(crate) mod headguard;
 pub(crate) mod listing;
@@ -22,6 +23,7 @@ use http::{HeaderMap, HeaderValue, header};
 use ipnet::IpNet;
 
 use crate::auth::{AuthError, Authenticator, Caller, address};
+use crate::metrics::Metrics;
 use crate::organizations::Snapshot;
 use crate::pull::Engine;
 use body::Body;
@@ -32,6 +34,7 @@ pub(crate) type Response = http::Response<Body>;
 pub(crate) struct Front {
     pub(crate) engine: Arc<Engine>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) authenticator: Authenticator,
     /// `<scheme>://<SERVER_HOSTNAME>/v2/auth` (A1).
     pub(crate) realm: String,

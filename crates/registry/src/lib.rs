@@ -8,6 +8,7 @@ mod app;
 mod auth;
 mod clock;
 mod http;
+mod metrics;
 mod organizations;
 mod pull;
 

@@ -13,6 +13,7 @@ use quayside_upstream::Upstream;
 use secrecy::ExposeSecret as _;
 
 use crate::clock::{Millis, NEVER, millis};
+use crate::metrics::OrganizationMetrics;
 use crate::pull::Contact;
 use crate::pull::freshness::Policy;
 
@@ -25,10 +26,17 @@ pub(crate) struct Served {
     pub(crate) address: Arc<str>,
     /// Whose failed checks pause ours: same upstream, same credentials (M3).
     pub(crate) check_key: String,
+    pub(crate) metrics: OrganizationMetrics,
 }
 
 impl Served {
-    pub(crate) fn new(spec: Arc<Organization>, id: OrganizationId, upstream: Upstream) -> Self {
+    pub(crate) fn new(
+        spec: Arc<Organization>,
+        id: OrganizationId,
+        upstream: Upstream,
+        metrics: OrganizationMetrics,
+    ) -> Self {
+        metrics.set_quota(spec.storage_quota_bytes);
         let address: Arc<str> = upstream.address().into();
         let check_key = match &spec.credentials {
             None => address.to_string(),
@@ -50,6 +58,7 @@ impl Served {
             upstream,
             address,
             check_key,
+            metrics,
         }
     }
 

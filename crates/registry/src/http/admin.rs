@@ -1,52 +1,114 @@
-//! The admin port's probes.
+//! The admin port (O1): probes and metrics are open, everything else takes the admin token.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::Response;
 use super::body::Body;
 use super::serve::Answer;
+use crate::auth::admin::AdminToken;
+use crate::metrics::{self, Metrics};
 use crate::organizations::Snapshot;
+use crate::pull::Engine;
 
-/// What the probes look at.
-pub(crate) struct Probes {
+const TEXT: &str = "text/plain; charset=utf-8";
+/// A scrape does not wait longer for the database: what it last knew is shown then.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the admin port answers from.
+pub(crate) struct Admin {
+    pub(crate) engine: Arc<Engine>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) token: AdminToken,
     pub(crate) stopping: AtomicBool,
 }
 
-impl Answer for Arc<Probes> {
+impl Answer for Arc<Admin> {
     async fn answer(self, request: http::Request<Incoming>, _peer: SocketAddr) -> Response {
-        let readable = matches!(*request.method(), Method::GET | Method::HEAD);
-        match request.uri().path() {
-            _ if !readable => text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"),
-            "/readyz" if self.stopping.load(Ordering::Relaxed) => {
-                text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+        let (parts, _) = request.into_parts();
+        match parts.uri.path() {
+            "/livez" | "/readyz" | "/metrics" if !matches!(parts.method, Method::GET | Method::HEAD) => {
+                text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
             }
-            // C3: not before a good organizations file was applied.
-            "/readyz" if !self.snapshot.load().loaded => text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "no good organizations file was applied yet\n",
-            ),
-            "/livez" | "/readyz" => text(StatusCode::OK, "ok\n"),
-            _ => text(StatusCode::NOT_FOUND, "not found\n"),
+            "/livez" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => self.ready(),
+            "/metrics" => self.metrics().await,
+            path => self.command(&parts.method, path, &parts.headers),
+        }
+    }
+}
+
+impl Admin {
+    fn ready(&self) -> Response {
+        if self.stopping.load(Ordering::Relaxed) {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        }
+        // C3: not before a good organizations file was applied.
+        if !self.snapshot.load().loaded {
+            let message = "no good organizations file was applied yet\n";
+            return text(StatusCode::SERVICE_UNAVAILABLE, message);
+        }
+        text(StatusCode::OK, "ok\n")
+    }
+
+    fn command(&self, _method: &Method, _path: &str, headers: &HeaderMap) -> Response {
+        if !self.token.is_in(headers) {
+            let mut response = text(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong\n");
+            let challenge = HeaderValue::from_static("Bearer realm=\"quayside admin\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            return response;
+        }
+        text(StatusCode::NOT_FOUND, "not found\n")
+    }
+
+    async fn metrics(&self) -> Response {
+        self.metrics.set_fills_in_flight(self.engine.running.count());
+        self.read_usages().await;
+        match self.metrics.encode() {
+            Ok(metrics) => respond(StatusCode::OK, metrics::CONTENT_TYPE, Bytes::from(metrics)),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "metrics not written");
+                text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "metrics could not be written\n",
+                )
+            }
+        }
+    }
+
+    async fn read_usages(&self) {
+        let reading = self.engine.metadata.usages();
+        let Ok(Ok(usages)) = tokio::time::timeout(DATABASE_PATIENCE, reading).await else {
+            return;
+        };
+        let usages: HashMap<_, _> = usages.into_iter().collect();
+        for served in self.snapshot.load().by_name.values() {
+            if let Some(bytes) = usages.get(&served.id) {
+                served.metrics.set_usage(*bytes);
+            }
         }
     }
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response {
-    let mut response = http::Response::new(Body::Full(Bytes::from_static(text.as_bytes())));
+    respond(status, TEXT, Bytes::from_static(text.as_bytes()))
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+    let length = HeaderValue::from(body.len());
+    let mut response = http::Response::new(Body::full(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_LENGTH, length);
     response
 }

@@ -7,6 +7,7 @@ use quayside_oci::{Digest, ErrorCode, FullName};
 use super::Response;
 use super::body::Body;
 use super::conditional;
+use super::count::Answered;
 use super::error::Problem;
 use super::manifests::{CONTENT_DIGEST, IMMUTABLE, mark};
 use super::range::{self, Wanted};
@@ -22,7 +23,7 @@ pub(crate) async fn answer(
     context: &Context<'_>,
     name: &FullName,
     digest: Digest,
-) -> Result<Response, Problem> {
+) -> Answered {
     let authorized = context.authorize(name).await?;
     let etag = etag(&digest);
     let unchanged = conditional::is_not_modified(context.headers, &etag);
@@ -34,10 +35,10 @@ pub(crate) async fn answer(
         viewer: authorized.viewer,
     };
     let located = context.front.engine.blob(&request, digest.clone()).await?;
-    if unchanged {
-        return Ok(not_modified(etag));
-    }
     let (size, status) = (located.size, located.status);
+    if unchanged {
+        return Ok((not_modified(etag), status));
+    }
     let asked = match context.method {
         Method::Get => conditional::range(context.headers, &etag),
         Method::Head => None,
@@ -61,7 +62,7 @@ pub(crate) async fn answer(
                 .map(|part| (header::CONTENT_RANGE, part)),
         );
     }
-    Ok(response)
+    Ok((response, status))
 }
 
 fn describe(response: &mut Response, digest: &Digest, etag: HeaderValue, status: CacheStatus) {

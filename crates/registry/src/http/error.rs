@@ -45,6 +45,16 @@ impl Problem {
         }
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Whether it is a 401 that another token may mend (A1).
+    pub(crate) fn asks_for_another_token(&self) -> bool {
+        let challenges = self.headers.iter().filter(|(name, _)| name == header::WWW_AUTHENTICATE);
+        challenges.into_iter().any(|(_, value)| value.contains("error=\""))
+    }
+
     pub(crate) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
@@ -92,7 +102,7 @@ impl Problem {
         }
         let body = Bytes::from(json!({ "errors": [error] }).to_string());
         let length = HeaderValue::from(body.len());
-        let mut response = http::Response::new(Body::Full(body));
+        let mut response = http::Response::new(Body::full(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -7,7 +7,7 @@ use quayside_oci::{FullName, Reference};
 use super::Response;
 use super::body::Body;
 use super::conditional::is_not_modified;
-use super::error::Problem;
+use super::count::Answered;
 use super::v2::{Context, not_modified};
 use crate::auth::Who;
 use crate::pull::error::{PullError, Subject};
@@ -25,7 +25,7 @@ pub(crate) async fn answer(
     context: &Context<'_>,
     name: &FullName,
     reference: Reference,
-) -> Result<Response, Problem> {
+) -> Answered {
     let authorized = context.authorize(name).await?;
     let caching = if matches!(reference, Reference::Tag(_)) {
         REVALIDATE
@@ -63,14 +63,14 @@ pub(crate) async fn answer(
     if let Some(warning) = pulled.warning.as_deref().and_then(warning) {
         response.headers_mut().insert(header::WARNING, warning);
     }
-    Ok(response)
+    Ok((response, pulled.status))
 }
 
 fn content(pulled: &Pulled, method: Method) -> Response {
     let ready = &pulled.ready;
     let body = match method {
-        Method::Get => Body::Full(ready.body.clone()),
-        Method::Head => Body::Empty,
+        Method::Get => Body::full(ready.body.clone()),
+        Method::Head => Body::empty(),
     };
     let mut response = http::Response::new(body);
     let headers = response.headers_mut();

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
-use quayside_oci::{ErrorCode, FullName, Route};
+use quayside_oci::{ErrorCode, FullName, Route, RouteError};
 
 use super::body::Body;
 use super::error::Problem;
 use super::serve::Answer;
-use super::{Front, Response, blobs, listing, manifests, token};
+use super::{Front, Response, blobs, count, listing, manifests, token};
 use crate::auth::access::{Decision, decide};
 use crate::auth::{AuthError, Caller, Who};
 use crate::organizations::Served;
@@ -29,10 +29,14 @@ impl Answer for Arc<Front> {
         let id = self.ids.next();
         let started = std::time::Instant::now();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let mut response = match respond(&self, request, peer).await {
+        let route = Route::parse(request.uri().path());
+        let kind = count::kind(&route);
+        let mut response = match respond(&self, request, route, peer).await {
             Ok(response) => response,
             Err(problem) => problem.into_response(id),
         };
+        self.metrics.requests.took(kind, started.elapsed());
+        response.body_mut().answers(id);
         let headers = response.headers_mut();
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
@@ -47,6 +51,7 @@ impl Answer for Arc<Front> {
 async fn respond(
     front: &Arc<Front>,
     request: http::Request<Incoming>,
+    route: Result<Route, RouteError>,
     peer: SocketAddr,
 ) -> Result<Response, Problem> {
     if head_size(&request) > MAX_HEAD {
@@ -57,7 +62,6 @@ async fn respond(
             message,
         ));
     }
-    let route = Route::parse(request.uri().path());
     if matches!(route, Ok(Route::Token)) {
         return token::answer(front, request, peer).await;
     }
@@ -77,8 +81,14 @@ async fn respond(
     };
     match route? {
         Route::Base => base(&context).await,
-        Route::Manifest { name, reference } => manifests::answer(&context, &name, reference).await,
-        Route::Blob { name, digest } => blobs::answer(&context, &name, digest).await,
+        Route::Manifest { name, reference } => {
+            let answered = manifests::answer(&context, &name, reference).await;
+            count::manifest(&context, &name, answered)
+        }
+        Route::Blob { name, digest } => {
+            let answered = blobs::answer(&context, &name, digest).await;
+            count::blob(&context, &name, answered)
+        }
         Route::Tags { name } => listing::tags(&context, &name).await,
         Route::Catalog => listing::catalog(&context).await,
         Route::Referrers { name, digest } => listing::referrers(&context, &name, &digest).await,
@@ -195,7 +205,7 @@ async fn base(context: &Context<'_>) -> Result<Response, Problem> {
 /// A JSON document of ours.
 pub(crate) fn json(body: Bytes) -> Response {
     let length = HeaderValue::from(body.len());
-    let mut response = http::Response::new(Body::Full(body));
+    let mut response = http::Response::new(Body::full(body));
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -205,7 +215,7 @@ pub(crate) fn json(body: Bytes) -> Response {
 
 /// 304: the client has it.
 pub(crate) fn not_modified(etag: HeaderValue) -> Response {
-    let mut response = http::Response::new(Body::Empty);
+    let mut response = http::Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     response.headers_mut().insert(header::ETAG, etag);
     response

@@ -1,5 +1,6 @@
 //! C3, G5: the organizations file is read every 2 s and applied when its content changed.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use quayside_config::organizations::{self, FileError, Merged, Organization, Refused};
 use quayside_metadata::{Metadata, MetadataError, OrganizationId, OrganizationIdentity};
+use quayside_oci::OrganizationName;
 use quayside_upstream::{Client, Spec, Upstream};
 use tokio::sync::Mutex;
 
 use super::{Served, Snapshot};
 use crate::clock::{Clock, millis};
+use crate::metrics::Metrics;
 
 /// How often the file is looked at.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
@@ -33,6 +36,7 @@ pub(crate) struct Loader {
     client: Client,
     clock: Arc<dyn Clock>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    metrics: Arc<Metrics>,
     last: Mutex<Last>,
 }
 
@@ -50,6 +54,7 @@ impl Loader {
         client: Client,
         clock: Arc<dyn Clock>,
         snapshot: Arc<ArcSwap<Snapshot>>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             path,
@@ -57,6 +62,7 @@ impl Loader {
             client,
             clock,
             snapshot,
+            metrics,
             last: Mutex::default(),
         }
     }
@@ -117,10 +123,17 @@ impl Loader {
         let upstreams = self.connect(&before, &merged);
         let ids = self.record(&known, &merged, &upstreams).await?;
         let by_name = upstreams.into_iter().zip(ids).map(|((spec, way), id)| {
+            let metrics = || self.metrics.organization(spec.name.as_str());
             let served = match way {
                 Way::Kept(served) if served.id == id => served,
-                Way::Kept(served) => Arc::new(Served::new(spec, id, served.upstream.clone())),
-                Way::New(upstream) => Arc::new(Served::new(spec, id, upstream)),
+                Way::Kept(served) => {
+                    let (upstream, metrics) = (served.upstream.clone(), metrics());
+                    Arc::new(Served::new(spec, id, upstream, metrics))
+                }
+                Way::New(upstream) => {
+                    let metrics = metrics();
+                    Arc::new(Served::new(spec, id, upstream, metrics))
+                }
             };
             (served.spec.name.clone(), served)
         });
@@ -130,6 +143,8 @@ impl Loader {
             generation: before.generation + 1,
         };
         tracing::info!(organizations = snapshot.by_name.len(), "organizations applied");
+        let names: HashSet<&str> = snapshot.by_name.keys().map(OrganizationName::as_str).collect();
+        self.metrics.keep_organizations(|name| names.contains(name));
         self.snapshot.store(Arc::new(snapshot));
         Ok(())
     }

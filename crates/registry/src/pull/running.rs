@@ -77,6 +77,11 @@ fn look(fills: &HashMap<Key, Arc<Fill>>, order: &Order) -> Option<Arc<Fill>> {
 }
 
 impl Running {
+    /// How many fills run.
+    pub(crate) fn count(&self) -> usize {
+        self.fills.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The running fill that this order may share, if there is one.
     pub(crate) fn find(&self, order: &Order) -> Option<Arc<Fill>> {
         look(&self.fills.lock().unwrap_or_else(PoisonError::into_inner), order)
