@@ -74,6 +74,11 @@ impl Program {
         self.home.path().join("quayside.db")
     }
 
+    /// All that it has written since it was started last.
+    pub fn log(&self) -> String {
+        self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
+    }
+
     /// Ends it as `kill -9` does.
     pub fn kill(&mut self) {
         self.daemon = None;
