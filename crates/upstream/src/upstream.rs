@@ -5,39 +5,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use quayside_oci::{Digest, Reference, media_type};
+use http::{HeaderMap, HeaderValue};
+use quayside_oci::{Reference, media_type};
 use tokio::time::timeout;
 use url::Url;
 
 use crate::body;
 use crate::client::authenticate::{Authenticator, Credentials};
-use crate::client::send::{Answer, Request, Sender, place};
+use crate::client::send::{Answer, Sender, place};
 use crate::error::UpstreamError;
 
 mod blob;
 mod manifest;
+mod referrers;
 
 pub use blob::BlobAnswer;
 pub use manifest::{Head, ManifestBody};
-
-/// Longest referrers listing that is passed on.
-const MAX_REFERRERS_BYTES: usize = 4 << 20;
+pub use referrers::Referrers;
 
 /// One registry. Cheap to clone; clones share tokens and connections.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     inner: Arc<Authenticator>,
     address: Arc<str>,
-}
-
-/// A page of an upstream's referrers listing.
-#[derive(Debug, Clone)]
-pub struct Referrers {
-    /// The index, byte for byte.
-    pub body: Bytes,
-    /// `OCI-Filters-Applied`, if the upstream filtered.
-    pub filters_applied: Option<String>,
 }
 
 impl Upstream {
@@ -71,36 +61,6 @@ impl Upstream {
     /// in without credentials and there are none.
     pub async fn ping(&self) -> Result<(), UpstreamError> {
         self.inner.ping().await
-    }
-
-    /// The upstream's listing of what refers to a manifest (L2), at most 4 MiB.
-    pub async fn get_referrers(
-        &self,
-        repository: &str,
-        digest: &Digest,
-        artifact_type: Option<&str>,
-    ) -> Result<Referrers, UpstreamError> {
-        let mut url = self.url(repository, "referrers", digest.as_str());
-        if let Some(artifact_type) = artifact_type {
-            url.query_pairs_mut().append_pair("artifactType", artifact_type);
-        }
-        let mut request = Request::get(url);
-        request
-            .headers
-            .insert(ACCEPT, HeaderValue::from_static(media_type::OCI_INDEX));
-        request
-            .headers
-            .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let answer = self.inner.send(&request, repository).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(self.refusal(answer).await);
-        }
-        let filters_applied = text(answer.headers(), "oci-filters-applied").map(str::to_owned);
-        let body = self.read_whole(answer, MAX_REFERRERS_BYTES).await?;
-        Ok(Referrers {
-            body,
-            filters_applied,
-        })
     }
 
     /// `/v2/<repository>/<kind>/<last>`.

@@ -214,7 +214,7 @@ async fn passes_a_referrers_listing_on() {
         .await
         .unwrap();
     assert_eq!(listing.filters_applied.as_deref(), Some("artifactType"));
-    assert_eq!(listing.body, r#"{"schemaVersion":2,"manifests":[]}"#);
+    assert_eq!(listing.pages, [r#"{"schemaVersion":2,"manifests":[]}"#]);
     let seen = server.seen();
     assert_eq!(seen[0].path, format!("/v2/a/b/referrers/{digest}"));
     assert_eq!(seen[0].query, "artifactType=application%2Fx%2Bjson");
@@ -240,4 +240,56 @@ async fn reports_an_upstream_without_referrers_as_not_found() {
         ),
         "{error:?}"
     );
+}
+
+/// L2: a listing in pages is read to its end, at the place that was asked, whatever host the link names.
+#[tokio::test]
+async fn reads_every_page_of_a_referrers_listing() {
+    let server = Server::start(|request| {
+        let link = match request.query.as_str() {
+            "artifactType=x" => "<http://169.254.169.254/elsewhere?artifactType=x&last=1>; rel=\"next\"",
+            "artifactType=x&last=1" => "<?artifactType=x&last=2>; rel=\"next\"",
+            _ => "",
+        };
+        let headers = [("oci-filters-applied", "artifactType"), ("link", link)];
+        respond(
+            200,
+            &headers[..if link.is_empty() { 1 } else { 2 }],
+            request.query.clone(),
+        )
+    })
+    .await;
+    let digest = sha256(MANIFEST);
+    let upstream = server.anonymous();
+    let listing = upstream.get_referrers("a", &digest, Some("x")).await.unwrap();
+    assert_eq!(
+        listing.pages,
+        ["artifactType=x", "artifactType=x&last=1", "artifactType=x&last=2"]
+    );
+    assert_eq!(listing.filters_applied.as_deref(), Some("artifactType"));
+    let paths: Vec<String> = server.seen().into_iter().map(|seen| seen.path).collect();
+    assert_eq!(paths, vec![format!("/v2/a/referrers/{digest}"); 3]);
+}
+
+/// L2: more than 4 MiB, in one page or in several, are not read; nor are pages without end.
+#[tokio::test]
+async fn gives_up_a_referrers_listing_without_end() {
+    let large = Server::start(|request| {
+        let next = format!("<?last={}0>; rel=\"next\"", request.query);
+        respond(200, &[("link", &next)], "x".repeat(3 << 20))
+    })
+    .await;
+    let digest = sha256(MANIFEST);
+    let error = large.anonymous().get_referrers("a", &digest, None).await;
+    assert!(matches!(error, Err(UpstreamError::TooLarge { limit, .. }) if limit < 4 << 20));
+    assert_eq!(large.seen().len(), 2);
+
+    let many = Server::start(|request| {
+        let next = format!("<?{}0>; rel=\"next\"", request.query);
+        respond(200, &[("link", &next)], "{}")
+    })
+    .await;
+    let error = many.anonymous().get_referrers("a", &digest, None).await;
+    assert!(matches!(error, Err(UpstreamError::Invalid { .. })), "{error:?}");
+    assert_eq!(many.seen().len(), 100);
 }
