@@ -1,7 +1,12 @@
 //! Support for the end-to-end tests: images, a scripted upstream, a house to run the registry in.
 //!
 //! Everything here is test code, so a broken expectation panics where it is found.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc
+)]
 
 pub mod conformance;
 pub mod containerd;
