@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::auth::admin::AdminToken;
 use crate::auth::key::SigningKeys;
+use crate::auth::passwords::Passwords;
 use crate::auth::token::Tokens;
 use crate::clock::{Clock, millis};
 use crate::http::admin::Admin;
@@ -238,12 +239,13 @@ fn front(
         Scheme::Https => "https",
     };
     let tokens = Tokens::new(keys, config.server_hostname.clone());
-    let users = config.auth.users.clone();
+    let (users, clock) = (config.auth.users.clone(), Arc::clone(&engine.clock));
+    let passwords = Passwords::new(users, Arc::clone(snapshot), Arc::clone(&clock))?;
     Ok(Arc::new(Front {
         engine: Arc::clone(engine),
         snapshot: Arc::clone(snapshot),
         metrics: Arc::clone(metrics),
-        authenticator: Authenticator::new(users, Arc::clone(snapshot), Arc::clone(&engine.clock), tokens)?,
+        authenticator: Authenticator::new(clock, tokens, passwords),
         realm: format!("{scheme}://{}/v2/auth", config.server_hostname),
         service: config.server_hostname.clone(),
         trusted_networks: config.trusted_networks.clone(),

@@ -3,29 +3,25 @@
 pub(crate) mod access;
 pub(crate) mod address;
 pub(crate) mod admin;
+mod failures;
 pub(crate) mod key;
-pub(crate) mod password;
+mod password;
+pub(crate) mod passwords;
+mod queue;
 pub(crate) mod token;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use moka::sync::Cache;
-use quayside_config::User;
 use quayside_oci::OrganizationName;
 use secrecy::SecretString;
 
-use crate::clock::{Clock, Millis, millis};
-use crate::organizations::Snapshot;
+use crate::clock::Clock;
+use passwords::Passwords;
 use token::{Grant, Tokens};
-
-/// How long a good password is remembered, and a bad one (A2).
-const GOOD: Duration = Duration::from_mins(1);
-const BAD: Duration = Duration::from_secs(5);
-const REMEMBERED: u64 = 10_000;
 
 /// Somebody, or nobody in particular.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -82,6 +78,10 @@ pub(crate) struct Caller {
 pub(crate) enum AuthError {
     #[error("wrong user name or password")]
     WrongPassword,
+    #[error("too many failed attempts to log in with this user name; wait before the next one")]
+    TooManyFailures { wait: Duration },
+    #[error("too many clients are logging in at this moment; try again")]
+    Busy,
     #[error("the token is not valid, or not any more")]
     BadToken,
     #[error("the Authorization header is neither Basic nor Bearer")]
@@ -90,46 +90,26 @@ pub(crate) enum AuthError {
 
 /// Recognises callers.
 pub(crate) struct Authenticator {
-    users: Vec<User>,
-    snapshot: Arc<ArcSwap<Snapshot>>,
     clock: Arc<dyn Clock>,
     pub(crate) tokens: Tokens,
-    verifier: password::Verifier,
-    remembered: Cache<[u8; 32], Verdict>,
-    fingerprint: aws_lc_rs::hmac::Key,
-}
-
-#[derive(Debug, Clone)]
-struct Verdict {
-    who: Option<Who>,
-    until: Millis,
-    generation: u64,
+    pub(crate) passwords: Passwords,
 }
 
 impl Authenticator {
-    pub(crate) fn new(
-        users: Vec<User>,
-        snapshot: Arc<ArcSwap<Snapshot>>,
-        clock: Arc<dyn Clock>,
-        tokens: Tokens,
-    ) -> anyhow::Result<Self> {
-        let random = aws_lc_rs::rand::SystemRandom::new();
-        let fingerprint = aws_lc_rs::hmac::Key::generate(aws_lc_rs::hmac::HMAC_SHA256, &random)
-            .map_err(|_| anyhow::anyhow!("draw a random key"))?;
-        let remembered = Cache::builder().max_capacity(REMEMBERED).build();
-        Ok(Self {
-            users,
-            snapshot,
+    pub(crate) fn new(clock: Arc<dyn Clock>, tokens: Tokens, passwords: Passwords) -> Self {
+        Self {
             clock,
             tokens,
-            verifier: password::Verifier::default(),
-            remembered,
-            fingerprint,
-        })
+            passwords,
+        }
     }
 
-    /// Who sent this `Authorization` header.
-    pub(crate) async fn identify(&self, authorization: Option<&str>) -> Result<(Who, Proof), AuthError> {
+    /// Who sent this `Authorization` header from this address.
+    pub(crate) async fn identify(
+        &self,
+        authorization: Option<&str>,
+        client: IpAddr,
+    ) -> Result<(Who, Proof), AuthError> {
         let Some(header) = authorization else {
             return Ok((Who::Anonymous, Proof::None));
         };
@@ -143,7 +123,8 @@ impl Authenticator {
                 if is_nobody(&user, &password) {
                     return Ok((Who::Anonymous, Proof::None));
                 }
-                self.password(&user, password)
+                self.passwords
+                    .check(&user, password, client)
                     .await
                     .map(|who| (who, Proof::Password))
             }
@@ -157,86 +138,9 @@ impl Authenticator {
             .verify(token, self.clock.now())
             .ok_or(AuthError::BadToken)?;
         let who = Who::parse(&subject)
-            .filter(|who| self.exists(who))
+            .filter(|who| self.passwords.exists(who))
             .ok_or(AuthError::BadToken)?;
         Ok((who, Proof::Token(grants)))
-    }
-
-    fn exists(&self, who: &Who) -> bool {
-        match who {
-            Who::Anonymous => true,
-            Who::User(name) => self.users.iter().any(|user| user.name == *name),
-            Who::Robot(organization, name) => {
-                let snapshot = self.snapshot.load();
-                snapshot
-                    .get(organization)
-                    .is_some_and(|served| served.spec.robots.iter().any(|robot| robot.name == *name))
-            }
-        }
-    }
-
-    /// Checks a password, or remembers having done so (A2).
-    pub(crate) async fn password(&self, login: &str, password: SecretString) -> Result<Who, AuthError> {
-        use secrecy::ExposeSecret as _;
-        let (now, snapshot) = (self.clock.now(), self.snapshot.load_full());
-        let text = format!("{login}\0{}", password.expose_secret());
-        let tag = aws_lc_rs::hmac::sign(&self.fingerprint, text.as_bytes());
-        let key: [u8; 32] = tag.as_ref().try_into().unwrap_or_default();
-        let known = self.remembered.get(&key);
-        if let Some(known) =
-            known.filter(|known| known.generation == snapshot.generation && now < known.until)
-        {
-            return known.who.ok_or(AuthError::WrongPassword);
-        }
-        let found = self.check(login, password, &snapshot, now).await;
-        let (who, until) = match found {
-            Some((who, valid_until)) => (Some(who), now.saturating_add(millis(GOOD)).min(valid_until)),
-            None => (None, now.saturating_add(millis(BAD))),
-        };
-        self.remembered.insert(
-            key,
-            Verdict {
-                who: who.clone(),
-                until,
-                generation: snapshot.generation,
-            },
-        );
-        who.ok_or(AuthError::WrongPassword)
-    }
-
-    /// Who it is, and until when the matching hash is good.
-    async fn check(
-        &self,
-        login: &str,
-        password: SecretString,
-        snapshot: &Snapshot,
-        now: Millis,
-    ) -> Option<(Who, Millis)> {
-        let who = Who::parse(login)?;
-        let hashes: Vec<(SecretString, Millis)> = match &who {
-            Who::Anonymous => return None,
-            Who::User(name) => {
-                let user = self.users.iter().find(|user| user.name == *name);
-                user.map(|user| (user.password_hash.clone(), Millis::MAX))
-                    .into_iter()
-                    .collect()
-            }
-            Who::Robot(organization, name) => {
-                let served = snapshot.get(organization);
-                let robot =
-                    served.and_then(|served| served.spec.robots.iter().find(|robot| robot.name == *name));
-                let hashes = robot.into_iter().flat_map(|robot| &robot.password_hashes);
-                let hashes = hashes.map(|hash| {
-                    let until = hash
-                        .not_after
-                        .map_or(Millis::MAX, jiff::Timestamp::as_millisecond);
-                    (hash.hash.clone(), until)
-                });
-                hashes.filter(|(_, until)| now < *until).collect()
-            }
-        };
-        let until = self.verifier.verify(password, hashes).await?;
-        Some((who, until))
     }
 }
 

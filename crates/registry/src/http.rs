@@ -47,23 +47,28 @@ pub(crate) struct Front {
 impl Front {
     /// Who sent a request.
     pub(crate) async fn caller(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Caller, AuthError> {
+        let client = self.client(headers, peer);
         let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::to_str);
         let authorization = authorization.transpose().map_err(|_| AuthError::Malformed)?;
-        let (who, proof) = self.authenticator.identify(authorization).await?;
+        let (who, proof) = self.authenticator.identify(authorization, client).await?;
         Ok(Caller {
             who,
             proof,
-            trusted: self.is_trusted(headers, peer),
+            trusted: self.is_trusted(client),
         })
     }
 
-    /// Whether the client's address lies in `trustedNetworks` (A8).
-    pub(crate) fn is_trusted(&self, headers: &HeaderMap, peer: IpAddr) -> bool {
+    /// From which address a request comes: the peer's, or what a trusted proxy says (A2).
+    pub(crate) fn client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
         let forwarded = headers
             .get_all("x-forwarded-for")
             .iter()
-            .filter_map(|value| value.to_str().ok());
-        let client = address::client(peer, forwarded, &self.trusted_proxies);
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
+        address::client(peer, forwarded, &self.trusted_proxies)
+    }
+
+    /// Whether a client's address lies in `trustedNetworks` (A8).
+    pub(crate) fn is_trusted(&self, client: IpAddr) -> bool {
         address::contains(&self.trusted_networks, client)
     }
 }

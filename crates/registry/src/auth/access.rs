@@ -21,28 +21,82 @@ pub(crate) enum Decision {
 
 /// Decides. `scope` is the repository's full name as the client spelled it, which is what its token lists.
 pub(crate) fn decide(organization: Option<&Organization>, caller: &Caller, scope: &str) -> Decision {
-    let permitted = organization.is_some_and(|organization| is_member(organization, caller));
-    let listed = match &caller.proof {
-        Proof::Token(grants) => grants
-            .iter()
-            .find(|grant| grant.kind == "repository" && grant.name == scope),
-        Proof::None | Proof::Password => None,
-    };
-    let granted = listed.map(|grant| grant.actions.iter().any(|action| action == "pull"));
-    if permitted {
-        return match (&caller.proof, granted) {
-            (Proof::None | Proof::Password, _) | (Proof::Token(_), Some(true)) => Decision::Member,
-            (Proof::Token(_), _) => Decision::InsufficientScope,
+    let listed = listed(&caller.proof, "repository", scope, "pull");
+    if organization.is_some_and(|organization| is_member(organization, caller)) {
+        return match listed {
+            Listed::NoToken | Listed::Granted => Decision::Member,
+            Listed::Empty | Listed::Absent => Decision::InsufficientScope,
         };
     }
-    if organization.is_some_and(|organization| organization.visibility == Visibility::Public) {
+    if organization.is_some_and(is_public) {
         return Decision::Public;
     }
-    match (&caller.who, &caller.proof, granted) {
-        (Who::Anonymous, _, _) | (_, Proof::None, _) => Decision::Challenge,
-        (_, Proof::Password, _) | (_, Proof::Token(_), Some(false)) => Decision::Denied,
-        (_, Proof::Token(_), _) => Decision::InsufficientScope,
+    match (&caller.who, &caller.proof, listed) {
+        (_, Proof::None, _) | (Who::Anonymous, _, Listed::NoToken | Listed::Empty) => Decision::Challenge,
+        (_, _, Listed::NoToken | Listed::Empty) => Decision::Denied,
+        (_, _, Listed::Granted | Listed::Absent) => Decision::InsufficientScope,
     }
+}
+
+/// Which organizations the catalog shows to the caller, or how the request is refused (L1). A token has to list
+/// [`CATALOG`] for more than what is public.
+pub(crate) fn visible<'a, T>(
+    organizations: impl Iterator<Item = (&'a Organization, T)>,
+    caller: &Caller,
+) -> Result<Vec<T>, Decision> {
+    let narrowed = match listed(&caller.proof, "registry", "catalog", "*") {
+        Listed::NoToken | Listed::Granted => false,
+        Listed::Empty | Listed::Absent => true,
+    };
+    let mut seen = Vec::new();
+    for (organization, item) in organizations {
+        match is_member(organization, caller) {
+            true if narrowed => return Err(Decision::InsufficientScope),
+            true => seen.push(item),
+            false if is_public(organization) => seen.push(item),
+            false => {}
+        }
+    }
+    if seen.is_empty() && caller.who == Who::Anonymous {
+        return Err(Decision::Challenge);
+    }
+    Ok(seen)
+}
+
+/// The scope that a token for the catalog lists.
+pub(crate) const CATALOG: &str = "registry:catalog:*";
+
+/// What a token says about one scope (A1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    /// There is no token, so nothing narrows.
+    NoToken,
+    /// It was not asked for.
+    Absent,
+    /// It was asked for and nothing was granted.
+    Empty,
+    Granted,
+}
+
+/// A scope may be listed more than once, as clients that ask for push and pull apart do.
+fn listed(proof: &Proof, kind: &str, name: &str, action: &str) -> Listed {
+    let Proof::Token(grants) = proof else {
+        return Listed::NoToken;
+    };
+    let same = grants
+        .iter()
+        .filter(|grant| grant.kind == kind && grant.name == name);
+    same.fold(Listed::Absent, |listed, grant| {
+        if listed == Listed::Granted || grant.actions.iter().any(|granted| granted == action) {
+            Listed::Granted
+        } else {
+            Listed::Empty
+        }
+    })
+}
+
+fn is_public(organization: &Organization) -> bool {
+    organization.visibility == Visibility::Public
 }
 
 /// Whether the caller may do what a member may: by a role in a team, as the organization's robot, or from a

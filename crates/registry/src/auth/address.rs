@@ -5,18 +5,19 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 /// The client's address: the peer's, or behind a trusted proxy the right-most untrusted one of
-/// `X-Forwarded-For`. An entry that is no address ends the search: what is left of it cannot be believed.
-pub(crate) fn client<'a>(
+/// `X-Forwarded-For`, of which `forwarded` are the lines. An entry that is no address ends the search: what is
+/// left of it cannot be believed.
+pub(crate) fn client(
     peer: IpAddr,
-    forwarded: impl Iterator<Item = &'a str>,
+    forwarded: impl Iterator<Item = impl AsRef<str>>,
     proxies: &[IpNet],
 ) -> IpAddr {
     let mut client = peer.to_canonical();
-    let lines: Vec<&str> = forwarded.collect();
+    let lines: Vec<_> = forwarded.collect();
     let hops = lines
         .iter()
         .rev()
-        .flat_map(|line| line.rsplit(','))
+        .flat_map(|line| line.as_ref().rsplit(','))
         .map(str::trim);
     for hop in hops {
         if !contains(proxies, client) {

@@ -1,69 +1,65 @@
-//! Checking passwords against argon2id, bcrypt and `$sha256$` hashes, off the runtime (A2).
-
-use std::sync::Arc;
+//! Checking passwords against argon2id, bcrypt and `$sha256$` hashes (A2).
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier as _};
 use aws_lc_rs::digest;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Semaphore;
 
 use crate::clock::Millis;
 
-/// Verifications that run at once: each costs up to 100 ms of a core and some megabytes.
-const AT_ONCE: usize = 2;
-
-/// An argon2id hash of nothing that anybody knows: an unknown login takes as long as a wrong password.
+/// An argon2id hash of nothing that anybody knows.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$cXVheXNpZGUtbm9ib2R5$8mI6cVgDhvDq0YHyfM6D0N5k1V7s3O5qJ0mJ3sJ9dXk";
 
-/// Verifies passwords, a bounded number at a time.
-pub(crate) struct Verifier {
-    permits: Arc<Semaphore>,
+const SHA256: &str = "$sha256$";
+
+/// The hashes of one login's passwords, each with the moment from which on it is wrong.
+#[derive(Clone, Default)]
+pub(crate) struct Hashes {
+    pub(crate) right: Vec<(SecretString, Millis)>,
+    /// What a password is compared with if there is nothing else that costs time, so that nobody can tell by the
+    /// time whether a login exists. Never right.
+    pub(crate) decoy: Option<SecretString>,
 }
 
-impl Default for Verifier {
-    fn default() -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(AT_ONCE)),
-        }
-    }
-}
-
-impl Verifier {
-    /// Until when the first matching hash is good, in milliseconds since the epoch; `None` if none matches.
-    pub(crate) async fn verify(
-        &self,
-        password: SecretString,
-        hashes: Vec<(SecretString, Millis)>,
-    ) -> Option<Millis> {
-        let quick = hashes
+impl Hashes {
+    /// Until when the password is good by a hash that costs nothing to check; `None` if by none.
+    pub(crate) fn quick_match(&self, password: &SecretString) -> Option<Millis> {
+        let mut quick = self
+            .right
             .iter()
-            .find(|(hash, _)| matches_sha256(&password, hash.expose_secret()));
-        if let Some((_, until)) = quick {
-            return Some(*until);
-        }
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
-        let slow = move || {
-            let _permit = permit;
-            if hashes.is_empty() {
-                matches_slowly(&password, NOBODY);
+            .filter_map(|(hash, until)| Some((hash.expose_secret().strip_prefix(SHA256)?, until)));
+        quick
+            .find(|(hex, _)| is_sha256(password, hex))
+            .map(|(_, until)| *until)
+    }
+
+    /// Until when the password is good by any other hash. Takes up to a second of a core and some megabytes, and
+    /// is not much quicker if there is no such hash.
+    pub(crate) fn slow_match(&self, password: &SecretString) -> Option<Millis> {
+        let slow = self
+            .right
+            .iter()
+            .filter(|(hash, _)| !hash.expose_secret().starts_with(SHA256));
+        let mut found = None;
+        let mut compared = false;
+        for (hash, until) in slow {
+            compared = true;
+            if matches(password, hash.expose_secret()) {
+                found = found.max(Some(*until));
             }
-            hashes
-                .iter()
-                .find(|(hash, _)| matches_slowly(&password, hash.expose_secret()))
-                .map(|(_, until)| *until)
-        };
-        tokio::task::spawn_blocking(slow).await.ok().flatten()
+        }
+        if !compared {
+            let decoy = self.decoy.as_ref().map_or(NOBODY, |decoy| decoy.expose_secret());
+            matches(password, decoy);
+        }
+        found
     }
 }
 
-fn matches_sha256(password: &SecretString, hash: &str) -> bool {
-    let Some(expected) = hash.strip_prefix("$sha256$") else {
-        return false;
-    };
+fn is_sha256(password: &SecretString, hex: &str) -> bool {
     let actual = digest::digest(&digest::SHA256, password.expose_secret().as_bytes());
-    decode_hex(expected).is_some_and(|expected| actual.as_ref().ct_eq(&expected).into())
+    decode_hex(hex).is_some_and(|expected| actual.as_ref().ct_eq(&expected).into())
 }
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
@@ -74,7 +70,7 @@ fn decode_hex(text: &str) -> Option<Vec<u8>> {
     digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
 }
 
-fn matches_slowly(password: &SecretString, hash: &str) -> bool {
+fn matches(password: &SecretString, hash: &str) -> bool {
     let password = password.expose_secret();
     if hash.starts_with("$argon2id$") {
         let parsed = PasswordHash::new(hash);
@@ -89,43 +85,65 @@ fn matches_slowly(password: &SecretString, hash: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use argon2::PasswordHasher as _;
+
     use super::*;
 
-    fn hashes(texts: &[&str]) -> Vec<(SecretString, Millis)> {
-        texts
-            .iter()
-            .zip(1..)
-            .map(|(text, until)| (SecretString::from(*text), until))
-            .collect()
+    // printf right | sha256sum
+    const QUICK: &str = "$sha256$27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";
+
+    fn hashes(texts: &[&str]) -> Hashes {
+        Hashes {
+            right: texts
+                .iter()
+                .zip(1..)
+                .map(|(text, until)| (SecretString::from(*text), until))
+                .collect(),
+            decoy: None,
+        }
     }
 
-    /// A2: each kind of hash knows its password and no other; the matching hash says how long it is good.
-    #[tokio::test]
-    async fn knows_the_right_password_for_every_kind_of_hash() {
-        use argon2::PasswordHasher as _;
+    /// A2: each kind of hash knows its password and no other.
+    #[test]
+    fn knows_the_right_password_for_every_kind_of_hash() {
         let argon2 = Argon2::default().hash_password(b"right").unwrap().to_string();
         let bcrypt = bcrypt::hash("right", 4).unwrap();
-        // printf right | sha256sum
-        let sha256 = "$sha256$27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";
-        let verifier = Verifier::default();
-        for hash in [argon2.as_str(), bcrypt.as_str(), sha256] {
-            assert_eq!(
-                verifier.verify("right".into(), hashes(&[hash])).await,
-                Some(1),
-                "{hash}"
-            );
-            assert_eq!(
-                verifier.verify("wrong".into(), hashes(&[hash])).await,
-                None,
-                "{hash}"
-            );
+        let kinds = ["$2a$", "$2b$", "$2y$"].map(|kind| bcrypt.replacen("$2b$", kind, 1));
+        for hash in [&argon2].into_iter().chain(&kinds) {
+            assert_eq!(hashes(&[hash]).slow_match(&"right".into()), Some(1), "{hash}");
+            assert_eq!(hashes(&[hash]).slow_match(&"wrong".into()), None, "{hash}");
+            assert_eq!(hashes(&[hash]).quick_match(&"right".into()), None, "{hash}");
         }
+        assert_eq!(hashes(&[QUICK]).quick_match(&"right".into()), Some(1));
+        assert_eq!(hashes(&[QUICK]).quick_match(&"wrong".into()), None);
+        assert_eq!(hashes(&[QUICK]).slow_match(&"right".into()), None);
+    }
+
+    /// A2: of several passwords any is right, and the hash that matches says how long.
+    #[test]
+    fn the_hash_that_matches_says_until_when() {
+        let bcrypt = bcrypt::hash("old", 4).unwrap();
+        let both = hashes(&["$2b$04$x", &bcrypt, QUICK]);
+        assert_eq!(both.slow_match(&"old".into()), Some(2));
+        assert_eq!(both.quick_match(&"right".into()), Some(3));
+    }
+
+    /// A2: a login that does not exist costs what a wrong password costs, and no password is right for it.
+    #[test]
+    fn compares_with_a_decoy_when_there_is_nothing_else() {
+        let parsed = PasswordHash::new(NOBODY).unwrap();
+        let real = Argon2::default().hash_password(b"x").unwrap();
+        assert_eq!(parsed.algorithm, real.algorithm);
         assert_eq!(
-            verifier
-                .verify("right".into(), hashes(&["$2b$04$x", &argon2]))
-                .await,
-            Some(2)
+            parsed.params.to_string(),
+            real.params.to_string(),
+            "costs what our own hashes cost"
         );
-        assert_eq!(verifier.verify("right".into(), vec![]).await, None);
+        assert_eq!(hashes(&[]).slow_match(&"".into()), None);
+        let decoy = Hashes {
+            right: Vec::new(),
+            decoy: Some(bcrypt::hash("right", 4).unwrap().into()),
+        };
+        assert_eq!(decoy.slow_match(&"right".into()), None);
     }
 }

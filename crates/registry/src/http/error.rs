@@ -13,13 +13,17 @@ use serde_json::{Value, json};
 
 use super::body::Body;
 use super::{RequestId, Response};
+use crate::auth::AuthError;
 use crate::pull::PullError;
 use crate::pull::error::Subject;
 
 /// What an upstream that says 429 without `Retry-After` is given (M8).
 const RETRY_UPSTREAM: Duration = Duration::from_mins(1);
 const RETRY_DATABASE: Duration = Duration::from_secs(5);
+/// Another replica, or the next process, takes over.
+const RETRY_STOPPING: Duration = Duration::from_secs(1);
 const RETRY_STORAGE: Duration = Duration::from_secs(10);
+const RETRY_LOGIN: Duration = Duration::from_secs(5);
 
 /// An answer that is not content.
 #[derive(Debug)]
@@ -72,6 +76,19 @@ impl Problem {
     fn cause(mut self, cause: impl Into<anyhow::Error>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// A2: an attempt to log in that is not even looked at; `None` for one that was.
+    pub(crate) fn unheard(error: &AuthError) -> Option<Self> {
+        let wait = match error {
+            AuthError::TooManyFailures { wait } => *wait,
+            AuthError::Busy => RETRY_LOGIN,
+            AuthError::WrongPassword | AuthError::BadToken | AuthError::Malformed => return None,
+        };
+        let (status, code) = (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests);
+        // Whole seconds, and none too few.
+        let wait = Duration::from_secs(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+        Some(Self::new(status, code, error.to_string()).retry_after(wait))
     }
 
     pub(crate) fn not_found(code: ErrorCode, message: impl Into<String>) -> Self {

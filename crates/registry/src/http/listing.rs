@@ -2,15 +2,14 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use quayside_metadata::{OrganizationId, TagPage};
+use quayside_metadata::TagPage;
 use quayside_oci::{Digest, ErrorCode, FullName};
 use serde_json::json;
 
 use super::Response;
 use super::error::Problem;
 use super::v2::{Context, json};
-use crate::auth::access::{Decision, decide};
-use crate::auth::{Proof, Who};
+use crate::auth::access::{CATALOG, Decision, visible};
 use crate::pull::error::PullError;
 
 const MAX_PAGE: u32 = 1_000;
@@ -98,32 +97,18 @@ pub(crate) async fn tags(context: &Context<'_>, name: &FullName) -> Result<Respo
 
 /// Repositories with live tags that the caller may pull.
 pub(crate) async fn catalog(context: &Context<'_>) -> Result<Response, Problem> {
-    let caller = context.caller().await?;
+    let caller = context.caller(Some(CATALOG)).await?;
     let (page, snapshot, engine) = (
         page(context.query)?,
         context.front.snapshot.load_full(),
         &context.front.engine,
     );
-    // What a token lists is about repositories; the catalog asks who the caller is.
-    let proof = if caller.proof == Proof::None {
-        Proof::None
-    } else {
-        Proof::Password
-    };
-    let asking = crate::auth::Caller {
-        proof,
-        ..caller.clone()
-    };
-    let visible = snapshot.by_name.values().filter(|served| {
-        matches!(
-            decide(Some(&served.spec), &asking, ""),
-            Decision::Member | Decision::Public
-        )
-    });
-    let visible: Vec<OrganizationId> = visible.map(|served| served.id).collect();
-    if visible.is_empty() && caller.who == Who::Anonymous {
-        return Err(context.challenge(None));
-    }
+    let organizations = snapshot.by_name.values().map(|served| (&*served.spec, served.id));
+    let visible = visible(organizations, &caller).map_err(|decision| match decision {
+        Decision::InsufficientScope => context.insufficient_scope(CATALOG),
+        _ => context.challenge(Some(CATALOG)),
+    })?;
+    engine.renewals.flush(&engine.metadata).await;
     let names = engine
         .metadata
         .catalog(&visible, engine.now(), page.after.as_deref(), page.limit + 1)

@@ -8,7 +8,7 @@ use super::Response;
 use super::body::Body;
 use super::conditional::is_not_modified;
 use super::count::Answered;
-use super::v2::{Context, not_modified};
+use super::v2::{Context, not_modified, pull_scope};
 use crate::auth::Who;
 use crate::pull::error::{PullError, Subject};
 use crate::pull::manifests::{Pulled, Request};
@@ -47,7 +47,7 @@ pub(crate) async fn answer(
             let hidden = authorized.viewer == Viewer::Public && authorized.caller.who == Who::Anonymous;
             match error {
                 // A3: logging in may be all that is missing.
-                PullError::Unknown(Subject::Manifest) if hidden => context.challenge(Some(&name.to_string())),
+                PullError::Unknown(Subject::Manifest) if hidden => context.challenge(Some(&pull_scope(name))),
                 error => error.into(),
             }
         })?;

@@ -1,7 +1,8 @@
 //! A1: the token service, `GET` and `POST /v2/auth`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -14,25 +15,27 @@ use serde_json::json;
 use super::error::Problem;
 use super::v2::json;
 use super::{Front, Response};
-use crate::auth::access::{Decision, decide};
+use crate::auth::access::{Decision, decide, visible};
 use crate::auth::token::{Grant, LIFETIME_SECONDS};
 use crate::auth::{Caller, Proof, Who, decode_basic, is_nobody};
 
 /// A form over this is refused (O4).
 const MAX_FORM: usize = 16 << 10;
+/// A form that takes longer to arrive is refused, as a head would be (O4).
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) async fn answer(
     front: &Arc<Front>,
     request: http::Request<Incoming>,
     peer: SocketAddr,
 ) -> Result<Response, Problem> {
-    let trusted = front.is_trusted(request.headers(), peer.ip());
+    let client = front.client(request.headers(), peer.ip());
     let (who, scopes) = match *request.method() {
-        Method::GET | Method::HEAD => {
+        Method::GET => {
             let scopes = scopes(request.uri().query().unwrap_or_default());
-            (basic(front, request.headers()).await?, scopes)
+            (basic(front, request.headers(), client).await?, scopes)
         }
-        Method::POST => password_grant(front, request).await?,
+        Method::POST => password_grant(front, request, client).await?,
         _ => {
             let message = "the token service takes GET and POST";
             let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message);
@@ -42,7 +45,7 @@ pub(crate) async fn answer(
     let caller = Caller {
         who,
         proof: Proof::Password,
-        trusted,
+        trusted: front.is_trusted(client),
     };
     let grants = scopes
         .into_iter()
@@ -74,42 +77,44 @@ pub(crate) async fn answer(
     Ok(response)
 }
 
-async fn basic(front: &Front, headers: &HeaderMap) -> Result<Who, Problem> {
+async fn basic(front: &Front, headers: &HeaderMap, client: IpAddr) -> Result<Who, Problem> {
     let Some(header) = headers.get(header::AUTHORIZATION) else {
         return Ok(Who::Anonymous);
     };
     let credentials = header.to_str().ok().and_then(|header| header.split_once(' '));
     let credentials = credentials.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
     let credentials = credentials.and_then(|(_, encoded)| decode_basic(encoded.trim()));
-    let (login, password) = credentials.ok_or_else(|| unauthorized("the credentials cannot be read"))?;
+    let (login, password) =
+        credentials.ok_or_else(|| unauthorized(front, "the credentials cannot be read"))?;
     if is_nobody(&login, &password) {
         return Ok(Who::Anonymous);
     }
-    check(front, &login, password).await
+    check(front, &login, password, client).await
 }
 
-async fn check(front: &Front, login: &str, password: SecretString) -> Result<Who, Problem> {
-    front
-        .authenticator
-        .password(login, password)
-        .await
-        .map_err(|error| unauthorized(&error.to_string()))
+async fn check(front: &Front, login: &str, password: SecretString, client: IpAddr) -> Result<Who, Problem> {
+    let checked = front.authenticator.passwords.check(login, password, client).await;
+    checked
+        .map_err(|error| Problem::unheard(&error).unwrap_or_else(|| unauthorized(front, &error.to_string())))
 }
 
-fn unauthorized(message: &str) -> Problem {
+fn unauthorized(front: &Front, message: &str) -> Problem {
+    let challenge = format!("Basic realm=\"{}\"", front.service);
     Problem::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
+        .header(header::WWW_AUTHENTICATE, challenge)
 }
 
 /// The `OAuth2` password grant, as containerd and helm send it.
 async fn password_grant(
     front: &Front,
     request: http::Request<Incoming>,
+    client: IpAddr,
 ) -> Result<(Who, Vec<String>), Problem> {
     let bad = |message: &str| Problem::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message);
     let (parts, body) = request.into_parts();
-    let form = Limited::new(body, MAX_FORM)
-        .collect()
+    let form = tokio::time::timeout(FORM_TIMEOUT, Limited::new(body, MAX_FORM).collect())
         .await
+        .map_err(|_| bad("the form did not arrive in time"))?
         .map_err(|_| bad("the form cannot be read"))?
         .to_bytes();
     let form = std::str::from_utf8(&form).map_err(|_| bad("the form is not UTF-8"))?;
@@ -120,9 +125,9 @@ async fn password_grant(
         field("password"),
     ) {
         (Some("password"), Some(login), Some(password)) if !login.is_empty() => {
-            check(front, &login, SecretString::from(password)).await?
+            check(front, &login, SecretString::from(password), client).await?
         }
-        (Some("password") | None, _, _) => basic(front, &parts.headers).await?,
+        (Some("password") | None, _, _) => basic(front, &parts.headers, client).await?,
         _ => return Err(bad("only the password grant is offered")),
     };
     Ok((who, scopes(form)))
@@ -150,12 +155,13 @@ fn grant(front: &Front, caller: &Caller, scope: &str) -> Grant {
         .unwrap_or_default()
         .rsplit_once(':')
         .unwrap_or_default();
-    let asked = actions.split(',').any(|action| action == "pull" || action == "*");
-    let actions = if kind == "repository" && asked && may_pull(front, caller, name) {
-        vec!["pull".to_owned()]
-    } else {
-        vec![]
+    let asked = |action: &str| actions.split(',').any(|one| one == action || one == "*");
+    let granted = match kind.as_str() {
+        "repository" if asked("pull") && may_pull(front, caller, name) => Some("pull"),
+        "registry" if name == "catalog" && asked("*") && may_list(front, caller) => Some("*"),
+        _ => None,
     };
+    let actions = granted.into_iter().map(str::to_owned).collect();
     Grant {
         kind,
         name: name.to_owned(),
@@ -173,4 +179,10 @@ fn may_pull(front: &Front, caller: &Caller, name: &str) -> bool {
         decide(organization, caller, name),
         Decision::Member | Decision::Public
     )
+}
+
+fn may_list(front: &Front, caller: &Caller) -> bool {
+    let snapshot = front.snapshot.load();
+    let organizations = snapshot.by_name.values().map(|served| (&*served.spec, ()));
+    visible(organizations, caller).is_ok()
 }

@@ -124,18 +124,18 @@ pub(crate) struct Authorized {
 }
 
 impl Context<'_> {
-    pub(crate) async fn caller(&self) -> Result<Caller, Problem> {
+    /// Who asks. `scope` is what a token for the request has to list.
+    pub(crate) async fn caller(&self, scope: Option<&str>) -> Result<Caller, Problem> {
         let caller = self.front.caller(self.headers, self.peer.ip()).await;
-        caller.map_err(|error| self.unauthenticated(&error, None))
+        caller.map_err(|error| self.unauthenticated(&error, scope))
     }
 
     /// M1: decides before anything else happens.
     pub(crate) async fn authorize(&self, name: &FullName) -> Result<Authorized, Problem> {
-        let scope = name.to_string();
-        let caller = self.front.caller(self.headers, self.peer.ip()).await;
-        let caller = caller.map_err(|error| self.unauthenticated(&error, Some(&scope)))?;
+        let (full, scope) = (name.to_string(), pull_scope(name));
+        let caller = self.caller(Some(&scope)).await?;
         let served = self.front.snapshot.load().get(&name.organization).cloned();
-        let decision = decide(served.as_deref().map(|served| &*served.spec), &caller, &scope);
+        let decision = decide(served.as_deref().map(|served| &*served.spec), &caller, &full);
         let viewer = match decision {
             Decision::Member => Viewer::Member,
             Decision::Public => Viewer::Public,
@@ -153,6 +153,9 @@ impl Context<'_> {
     }
 
     fn unauthenticated(&self, error: &AuthError, scope: Option<&str>) -> Problem {
+        if let Some(problem) = Problem::unheard(error) {
+            return problem;
+        }
         let error_attribute = matches!(error, AuthError::BadToken).then_some("invalid_token");
         self.unauthorized(error.to_string(), scope, error_attribute)
     }
@@ -162,15 +165,16 @@ impl Context<'_> {
         self.unauthorized("authentication required".to_owned(), scope, None)
     }
 
-    fn insufficient_scope(&self, scope: &str) -> Problem {
-        let message = "the token was not issued for this repository";
+    /// A1: the token does not say that it is for this, so the client gets another one.
+    pub(crate) fn insufficient_scope(&self, scope: &str) -> Problem {
+        let message = "the token was not issued for this";
         self.unauthorized(message.to_owned(), Some(scope), Some("insufficient_scope"))
     }
 
     fn unauthorized(&self, message: String, scope: Option<&str>, error: Option<&str>) -> Problem {
         let Front { realm, service, .. } = &**self.front;
         let scope = scope
-            .map(|scope| format!(",scope=\"repository:{scope}:pull\""))
+            .map(|scope| format!(",scope=\"{scope}\""))
             .unwrap_or_default();
         let error = error
             .map(|error| format!(",error=\"{error}\""))
@@ -179,6 +183,11 @@ impl Context<'_> {
         Problem::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
             .header(header::WWW_AUTHENTICATE, challenge)
     }
+}
+
+/// The scope that a token for a pull lists.
+pub(crate) fn pull_scope(name: &FullName) -> String {
+    format!("repository:{name}:pull")
 }
 
 fn denied(who: &Who, name: &FullName) -> Problem {
@@ -195,7 +204,7 @@ fn denied(who: &Who, name: &FullName) -> Problem {
 
 /// A1: 200 to any valid credential, also to an anonymous token.
 async fn base(context: &Context<'_>) -> Result<Response, Problem> {
-    let caller = context.caller().await?;
+    let caller = context.caller(None).await?;
     if caller.proof == crate::auth::Proof::None {
         return Err(context.challenge(None));
     }

@@ -43,22 +43,60 @@ fn ask(visibility: &str, who: Who, proof: Proof, trusted: bool) -> Decision {
     )
 }
 
-/// M1, A1, A3, A4, A8: the whole table for callers that come from anywhere.
+/// What a row of a table says: whose request, and the decision in a private and in a public organization.
+type Row = (&'static str, Who, Proof, Decision, Decision);
+
+fn holds(table: impl IntoIterator<Item = Row>) {
+    for (row, who, proof, private, public) in table {
+        assert_eq!(
+            ask("Private", who.clone(), proof.clone(), false),
+            private,
+            "Private: {row}"
+        );
+        assert_eq!(
+            ask("Internal", who.clone(), proof.clone(), false),
+            private,
+            "Internal: {row}"
+        );
+        assert_eq!(ask("Public", who, proof, false), public, "Public: {row}");
+    }
+}
+
+/// M1, A1, A3, A4, A8: nobody in particular, from anywhere.
 #[test]
-fn decides_for_untrusted_addresses_as_the_table_says() {
-    use Decision::{Challenge, Denied, InsufficientScope, Member, Public};
+fn decides_for_nobody_as_the_table_says() {
+    use Decision::{Challenge, InsufficientScope, Public};
+    let granted = token("acme/app", &["pull"]);
+    let nothing = token("acme/app", &[]);
+    let other = token("acme/other", &["pull"]);
+    holds([
+        ("nobody", Who::Anonymous, Proof::None, Challenge, Public),
+        ("nobody with a token", Who::Anonymous, nothing, Challenge, Public),
+        (
+            "nobody with a token for another image",
+            Who::Anonymous,
+            other,
+            InsufficientScope,
+            Public,
+        ),
+        (
+            "nobody with a grant that is no longer true",
+            Who::Anonymous,
+            granted,
+            InsufficientScope,
+            Public,
+        ),
+    ]);
+}
+
+/// M1, A1, A3, A4, A8: somebody, from anywhere.
+#[test]
+fn decides_for_somebody_as_the_table_says() {
+    use Decision::{Denied, InsufficientScope, Member, Public};
     let granted = || token("acme/app", &["pull"]);
     let nothing = || token("acme/app", &[]);
     let other = || token("acme/other", &["pull"]);
-    let table = [
-        ("nobody", Who::Anonymous, Proof::None, Challenge, Public),
-        (
-            "nobody with a token",
-            Who::Anonymous,
-            nothing(),
-            Challenge,
-            Public,
-        ),
+    holds([
         (
             "member by password",
             user("alice"),
@@ -124,20 +162,7 @@ fn decides_for_untrusted_addresses_as_the_table_says() {
             Denied,
             Public,
         ),
-    ];
-    for (row, who, proof, private, public) in table {
-        assert_eq!(
-            ask("Private", who.clone(), proof.clone(), false),
-            private,
-            "Private: {row}"
-        );
-        assert_eq!(
-            ask("Internal", who.clone(), proof.clone(), false),
-            private,
-            "Internal: {row}"
-        );
-        assert_eq!(ask("Public", who, proof, false), public, "Public: {row}");
-    }
+    ]);
 }
 
 /// A8: a trusted address makes a member of an Internal organization, and of no other.
@@ -181,4 +206,120 @@ fn an_unknown_organization_looks_like_a_private_one() {
         let private = decide(Some(&organization("Private")), &caller, "acme/app");
         assert_eq!(decide(None, &caller, "acme/app"), private, "{caller:?}");
     }
+}
+
+/// A1: a scope that is listed twice is granted if one of them is.
+#[test]
+fn a_scope_may_be_listed_more_than_once() {
+    let grant = |actions: &[&str]| match token("acme/app", actions) {
+        Proof::Token(grants) => grants[0].clone(),
+        _ => unreachable!("a token"),
+    };
+    for grants in [[grant(&[]), grant(&["pull"])], [grant(&["pull"]), grant(&[])]] {
+        let proof = Proof::Token(grants.into());
+        assert_eq!(ask("Private", user("alice"), proof, false), Decision::Member);
+    }
+}
+
+fn catalog(visibilities: &[&str], who: Who, proof: Proof, trusted: bool) -> Result<Vec<usize>, Decision> {
+    let organizations: Vec<_> = visibilities.iter().map(|name| organization(name)).collect();
+    let numbered = organizations.iter().zip(0..);
+    visible(numbered, &Caller { who, proof, trusted })
+}
+
+/// L1, A1: the catalog shows what the caller may pull; a token has to list it for more than what is public.
+#[test]
+fn the_catalog_shows_what_the_caller_may_pull() {
+    use Decision::{Challenge, InsufficientScope};
+    let listing = |actions: &[&str]| {
+        Proof::Token(
+            [Grant {
+                kind: "registry".to_owned(),
+                name: "catalog".to_owned(),
+                actions: actions.iter().map(|action| (*action).to_owned()).collect(),
+            }]
+            .into(),
+        )
+    };
+    let pull = || token("acme/app", &["pull"]);
+    let all = ["Private", "Internal", "Public"];
+    let rows = [
+        ("nobody", Who::Anonymous, Proof::None, false, Ok(vec![2])),
+        (
+            "nobody with any token",
+            Who::Anonymous,
+            pull(),
+            false,
+            Ok(vec![2]),
+        ),
+        (
+            "a trusted address",
+            Who::Anonymous,
+            Proof::None,
+            true,
+            Ok(vec![1, 2]),
+        ),
+        (
+            "a trusted address, its token",
+            Who::Anonymous,
+            listing(&["*"]),
+            true,
+            Ok(vec![1, 2]),
+        ),
+        (
+            "a trusted address, any token",
+            Who::Anonymous,
+            pull(),
+            true,
+            Err(InsufficientScope),
+        ),
+        ("member", user("alice"), Proof::Password, false, Ok(vec![0, 1, 2])),
+        (
+            "member, its token",
+            user("alice"),
+            listing(&["*"]),
+            false,
+            Ok(vec![0, 1, 2]),
+        ),
+        (
+            "member, empty listing",
+            user("alice"),
+            listing(&[]),
+            false,
+            Err(InsufficientScope),
+        ),
+        (
+            "member, any token",
+            user("alice"),
+            pull(),
+            false,
+            Err(InsufficientScope),
+        ),
+        (
+            "robot",
+            robot("acme", "ci"),
+            Proof::Password,
+            false,
+            Ok(vec![0, 1, 2]),
+        ),
+        ("stranger", user("bob"), Proof::Password, false, Ok(vec![2])),
+        ("stranger, any token", user("bob"), pull(), false, Ok(vec![2])),
+    ];
+    for (row, who, proof, trusted, expected) in rows {
+        assert_eq!(catalog(&all, who, proof, trusted), expected, "{row}");
+    }
+    for (who, proof, trusted) in [
+        (Who::Anonymous, Proof::None, false),
+        (Who::Anonymous, listing(&[]), false),
+        (Who::Anonymous, listing(&["*"]), false),
+    ] {
+        assert_eq!(
+            catalog(&["Private", "Internal"], who, proof, trusted),
+            Err(Challenge)
+        );
+    }
+    assert_eq!(
+        catalog(&["Private"], user("bob"), Proof::Password, false),
+        Ok(vec![])
+    );
 }

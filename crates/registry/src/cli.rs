@@ -1,0 +1,109 @@
+//! What can be typed, and how it ends.
+
+mod password;
+mod serve;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use quayside_config::Config;
+
+/// Something went wrong that no other status is for.
+const EXIT_FAILURE: u8 = 1;
+/// A usage or configuration fault.
+const EXIT_CONFIGURATION: u8 = 2;
+
+/// A pull-through cache for container registries.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT.
+    Serve {
+        /// config.yaml.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Say whether a config.yaml is good, without starting anything.
+    Check {
+        /// config.yaml.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// About config.yaml itself.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Hash a password, typed or from the standard input, for `auth.users` in config.yaml.
+    Password {
+        /// Draw a random password for a robot instead, and print it with its hash.
+        #[arg(long)]
+        robot: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Print the JSON schema of config.yaml.
+    Schema,
+}
+
+/// Why a command ends badly; each has its exit status.
+enum Failure {
+    Configuration(anyhow::Error),
+    Other(anyhow::Error),
+}
+
+/// Runs what was typed.
+pub(crate) fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Configuration(error)) => complain(&error, EXIT_CONFIGURATION),
+        Err(Failure::Other(error)) => complain(&error, EXIT_FAILURE),
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last words of a program that ends, perhaps before it can log"
+)]
+fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("quayside-registry: {error:#}");
+    ExitCode::from(code)
+}
+
+#[expect(clippy::print_stdout, reason = "what these commands are for")]
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve { config } => serve::run(read(&config)?).map_err(Failure::Other),
+        Command::Check { config } => {
+            read(&config)?;
+            println!("{} is good", config.display());
+            Ok(())
+        }
+        Command::Config {
+            command: ConfigCommand::Schema,
+        } => {
+            println!("{:#}", quayside_config::schema());
+            Ok(())
+        }
+        Command::Password { robot: false } => password::hash().map_err(Failure::Other),
+        Command::Password { robot: true } => password::draw().map_err(Failure::Other),
+    }
+}
+
+/// Reads config.yaml; whatever is wrong with it is a fault of configuration.
+fn read(path: &Path) -> Result<Config, Failure> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
+    let config =
+        text.and_then(|text| Config::parse(&text).with_context(|| format!("{} is not good", path.display())));
+    config.map_err(Failure::Configuration)
+}
