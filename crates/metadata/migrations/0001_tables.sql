@@ -35,7 +35,7 @@ CREATE TABLE manifest (
   UNIQUE (repository_id, digest)
 );
 CREATE INDEX manifest_released ON manifest (released_at) WHERE released_at IS NOT NULL;
-CREATE INDEX manifest_subject ON manifest (repository_id, subject) WHERE subject IS NOT NULL;
+CREATE INDEX manifest_subject ON manifest (repository_id, subject, digest) WHERE subject IS NOT NULL;
 
 -- A row exists exactly while some manifest_blob names it. size is the verified one and stays when
 -- the bytes are lost: what a digest weighs does not change any more.
@@ -87,6 +87,8 @@ CREATE TABLE tag (
   PRIMARY KEY (repository_id, name, manifest_id)
 );
 CREATE UNIQUE INDEX tag_current ON tag (repository_id, name) WHERE current AND name <> '';
+-- Whether a repository has a live tag at all, however many dead ones it keeps.
+CREATE INDEX tag_live ON tag (repository_id, ends_at) WHERE current AND name <> '';
 CREATE INDEX tag_manifest ON tag (manifest_id);
 CREATE INDEX tag_end ON tag (organization_id, ends_at);
 CREATE INDEX tag_used ON tag (organization_id, pulled_at);

@@ -29,7 +29,7 @@ pub use accounting::{Discrepancy, Usage};
 pub use admission::{Admission, AdmitError, Admitted, Content, Hold};
 pub use error::MetadataError;
 pub use fill::{FillCommit, FillIntent};
-pub use listing::TagPage;
+pub use listing::{CatalogPage, Referrer, ReferrerPage, TagPage};
 pub use metadata::Metadata;
 pub use organization::{KnownOrganization, OrganizationId, OrganizationIdentity};
 pub use renewal::{RESOLVED_FOR_MS, Renewal};

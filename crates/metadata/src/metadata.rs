@@ -1,5 +1,7 @@
 //! The one way to the database.
 
+mod referrers;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,9 +11,9 @@ use quayside_oci::Digest;
 use crate::engine::Engine;
 use crate::queries::{admit, fill, list, organization, read, recount, renew, setting, usage, wanted};
 use crate::{
-    Admission, AdmitError, Admitted, BlobState, Discrepancy, FillCommit, FillIntent, KnownOrganization,
-    ManifestId, MetadataError, OrganizationId, OrganizationIdentity, Renewal, RepositoryId, StoredManifest,
-    TagPage, TagState, Usage, View, Wanted,
+    Admission, AdmitError, Admitted, BlobState, CatalogPage, Discrepancy, FillCommit, FillIntent,
+    KnownOrganization, ManifestId, MetadataError, OrganizationId, OrganizationIdentity, Renewal,
+    RepositoryId, StoredManifest, TagPage, TagState, Usage, View, Wanted,
 };
 
 type Result<T, E = MetadataError> = std::result::Result<T, E>;
@@ -316,15 +318,22 @@ impl Metadata {
     }
 
     /// A page of the full names (`organization/repository`) of the repositories of these
-    /// organizations that have a live tag, in byte order, after the given full name.
+    /// organizations that have a live tag, in byte order, after the given full name. Looks at a
+    /// bounded number of repositories.
     pub async fn catalog(
         &self,
         organizations: &[OrganizationId],
         now: i64,
         after: Option<&str>,
         limit: u32,
-    ) -> Result<Vec<String>> {
-        list::catalog(&self.engine, organizations, now, after, limit).await
+    ) -> Result<CatalogPage> {
+        let query = list::CatalogQuery {
+            organizations,
+            now,
+            after,
+            limit,
+        };
+        list::catalog(&self.engine, query, list::EXAMINED).await
     }
 
     /// What an organization holds. Counts its live tags: not for every request.

@@ -7,6 +7,7 @@ pub(crate) mod list;
 pub(crate) mod organization;
 pub(crate) mod read;
 pub(crate) mod recount;
+pub(crate) mod referrers;
 // Nothing expires or is pruned yet; until then the contract suite is the one that releases, to prove
 // that an admission takes back.
 #[cfg(test)]

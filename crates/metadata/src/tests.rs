@@ -9,6 +9,7 @@ mod listing;
 mod organization;
 mod plan;
 mod random;
+mod referrers;
 mod renewal;
 mod view;
 mod wanted;
@@ -98,7 +99,12 @@ contracts! {
     listing:
         lists_live_tags_in_byte_order,
         unknown_repository_differs_from_last_page,
-        catalogs_full_names_in_byte_order;
+        catalogs_full_names_in_byte_order,
+        catalog_gives_up_a_long_search;
+    referrers:
+        lists_held_referrers_by_digest,
+        filters_referrers_by_artifact_type,
+        strangers_see_referrers_that_live_tags_hold;
     organization:
         other_identity_starts_empty,
         organization_comes_back_with_its_content,

@@ -1,7 +1,7 @@
 //! Pages of names.
 
 use super::fixture::{Fixture, TTL, image};
-use crate::TagPage;
+use crate::{OrganizationId, TagPage};
 
 /// L1, E2: live tags only, in byte order, a page at a time; pins are no tags.
 pub(super) async fn lists_live_tags_in_byte_order(db: Fixture) {
@@ -58,25 +58,62 @@ pub(super) async fn catalogs_full_names_in_byte_order(db: Fixture) {
         .collect();
     expected.sort();
 
-    let all = db.metadata.catalog(&ids, 1, None, 100).await.unwrap();
-    assert_eq!(all, expected);
-    let some = db.metadata.catalog(&ids[..1], 1, None, 100).await.unwrap();
-    assert_eq!(some, ["acme/a", "acme/a/x", "acme/b"]);
+    let all = catalog(&db, &ids, None, 100).await;
+    assert_eq!(all, (expected.clone(), None));
+    let some = catalog(&db, &ids[..1], None, 100).await;
+    assert_eq!(some.0, ["acme/a", "acme/a/x", "acme/b"]);
     for limit in [1, 2, 4] {
         let mut paged: Vec<String> = Vec::new();
         loop {
             let after = paged.last().cloned();
-            let page = db
-                .metadata
-                .catalog(&ids, 1, after.as_deref(), limit)
-                .await
-                .unwrap();
-            if page.is_empty() {
+            let (names, _) = catalog(&db, &ids, after.as_deref(), limit).await;
+            if names.is_empty() {
                 break;
             }
-            assert!(page.len() <= limit as usize);
-            paged.extend(page);
+            assert!(names.len() <= limit as usize);
+            paged.extend(names);
         }
         assert_eq!(paged, expected, "in pages of {limit}");
     }
+}
+
+async fn catalog(
+    db: &Fixture,
+    ids: &[OrganizationId],
+    after: Option<&str>,
+    limit: u32,
+) -> (Vec<String>, Option<String>) {
+    let page = db.metadata.catalog(ids, 1, after, limit).await.unwrap();
+    (page.names, page.searched)
+}
+
+/// L1: a page costs a bounded number of repositories, however many have no live tag; the search goes
+/// on where it was given up.
+pub(super) async fn catalog_gives_up_a_long_search(db: Fixture) {
+    use crate::queries::list::{CatalogQuery, catalog};
+    let app = image("app", &[]);
+    for number in 10..30 {
+        let at = if number % 10 == 5 { 0 } else { -TTL };
+        db.tag(&format!("r{number}"), "1", &app, at).await;
+    }
+    let ids = [db.acme];
+    let (mut names, mut after, mut pages) = (Vec::new(), None::<String>, 0);
+    loop {
+        let query = CatalogQuery {
+            organizations: &ids,
+            now: 1,
+            after: after.as_deref(),
+            limit: 3,
+        };
+        let page = catalog(db.metadata.engine(), query, 4).await.unwrap();
+        names.extend(page.names);
+        pages += 1;
+        match page.searched {
+            Some(searched) => after = Some(searched),
+            None => break,
+        }
+    }
+    assert_eq!(names, ["acme/r15", "acme/r25"]);
+    // Four repositories a page; the sixth page finds that nothing follows.
+    assert_eq!(pages, 6);
 }

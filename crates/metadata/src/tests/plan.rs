@@ -2,7 +2,9 @@
 //! to what is stored.
 
 use super::fixture::Fixture;
-use crate::queries::{admit, count, fill, list, read, release, renew, wanted};
+use crate::queries::{
+    admit, collect, count, fill, garbage, list, read, referrers, release, renew, sweep, wanted,
+};
 use crate::sql::{Statement, args};
 
 /// G2: every step of a plan that reads a table searches an index. A scan is allowed of what a
@@ -17,8 +19,12 @@ async fn hot_statements_scan_no_table() {
         renew::HOT,
         count::HOT,
         release::HOT,
+        sweep::HOT,
+        collect::HOT,
+        garbage::HOT,
         wanted::HOT,
         list::HOT,
+        referrers::HOT,
     ];
     for statement in statements.concat() {
         let explained: &'static str = format!("EXPLAIN QUERY PLAN {}", statement.sql).leak();
@@ -55,5 +61,49 @@ async fn hot_statements_scan_no_table() {
                 || step.ends_with("content_1 (organization_id=?)");
             assert!(!of_table && !joined_backwards, "{}: {plan:#?}", statement.action);
         }
+    }
+}
+
+/// L1, L2: lists are read in their order from an index, and whether a repository has a live tag is one probe.
+#[tokio::test]
+async fn lists_are_not_sorted() {
+    let db = Fixture::sqlite().await;
+    let explain = |sql: &str| -> &'static str { format!("EXPLAIN QUERY PLAN {sql}").leak() };
+    for statement in [list::HOT, referrers::HOT].concat() {
+        let explained = Statement::new("explain", explain(statement.sql));
+        let rows = db.metadata.engine().fetch_all(explained, args![]).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.text(3).unwrap()).collect();
+        let sorts = plan.iter().any(|step| step.contains("TEMP B-TREE"));
+        assert!(!sorts, "{}: {plan:#?}", statement.action);
+        if statement.action == "list repositories" {
+            let probes = plan
+                .iter()
+                .any(|step| step.ends_with("tag_live (repository_id=? AND ends_at>?)"));
+            assert!(probes, "{plan:#?}");
+        }
+    }
+}
+
+/// G2: a pass may look at each organization, but not at what is in it.
+#[tokio::test]
+async fn passes_scan_organizations_and_nothing_else() {
+    let db = Fixture::sqlite().await;
+    for statement in sweep::PER_ORGANIZATION {
+        let explained: &'static str = format!("EXPLAIN QUERY PLAN {}", statement.sql).leak();
+        let statement = Statement::new("explain", explained);
+        let rows = db.metadata.engine().fetch_all(statement, args![]).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.text(3).unwrap()).collect();
+        let scans: Vec<_> = plan.iter().filter(|step| step.starts_with("SCAN")).collect();
+        // The last one is what a foreign key without an index costs: a departure is rare.
+        let allowed = ["SCAN o", "SCAN organization", "SCAN proof"];
+        let all = scans
+            .iter()
+            .all(|step| allowed.iter().any(|allowed| step.starts_with(allowed)));
+        assert!(all, "{plan:#?}");
+        let probes = |step: &String| step.contains("tag_end (organization_id=? AND ends_at<?)");
+        assert!(
+            plan.iter().any(probes) || !explained.contains("FROM tag"),
+            "{plan:#?}"
+        );
     }
 }
