@@ -210,6 +210,7 @@ async fn engine(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Arc<E
         backoffs: Backoffs::default(),
         tag_flights: Flights::default(),
         digest_flights: Flights::default(),
+        referrer_flights: Flights::default(),
         running: Running::default(),
         passthrough: Gates::default(),
         background,

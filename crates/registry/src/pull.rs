@@ -12,6 +12,7 @@ pub(crate) mod flights;
 pub(crate) mod freshness;
 pub(crate) mod manifests;
 pub(crate) mod passthrough;
+pub(crate) mod referrers;
 pub(crate) mod renewals;
 pub(crate) mod resume;
 pub(crate) mod running;
@@ -73,6 +74,7 @@ pub(crate) struct Engine {
     pub(crate) backoffs: backoff::Backoffs,
     pub(crate) tag_flights: flights::Flights<tags::TagKey, tags::Refreshed>,
     pub(crate) digest_flights: flights::Flights<manifests::DigestKey, manifests::Fetched>,
+    pub(crate) referrer_flights: flights::Flights<referrers::ListingKey, referrers::Asked>,
     pub(crate) running: running::Running,
     pub(crate) passthrough: passthrough::Gates,
     pub(crate) background: background::Nudger,

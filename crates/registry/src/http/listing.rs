@@ -1,9 +1,9 @@
-//! Lists: tags, catalog, referrers (L1, L2).
+//! Lists: tags and catalog (L1).
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use quayside_metadata::TagPage;
-use quayside_oci::{Digest, ErrorCode, FullName};
+use quayside_metadata::{CatalogPage, TagPage};
+use quayside_oci::{ErrorCode, FullName};
 use serde_json::json;
 
 use super::Response;
@@ -109,31 +109,14 @@ pub(crate) async fn catalog(context: &Context<'_>) -> Result<Response, Problem> 
         _ => context.challenge(Some(CATALOG)),
     })?;
     engine.renewals.flush(&engine.metadata).await;
-    let names = engine
+    let found = engine
         .metadata
         .catalog(&visible, engine.now(), page.after.as_deref(), page.limit + 1)
         .await;
-    let mut names = names.map_err(PullError::from)?;
+    let CatalogPage { mut names, searched } = found.map_err(PullError::from)?;
     let more = names.len() > page.limit as usize;
     names.truncate(page.limit as usize);
     let response = json(Bytes::from(json!({ "repositories": names }).to_string()));
-    Ok(linked(
-        response,
-        "/v2/_catalog",
-        page.limit,
-        names.last().filter(|_| more),
-    ))
-}
-
-/// The referrers API is not offered yet; clients fall back to the tag scheme on a 404.
-pub(crate) async fn referrers(
-    context: &Context<'_>,
-    name: &FullName,
-    _digest: &Digest,
-) -> Result<Response, Problem> {
-    context.authorize(name).await?;
-    Err(Problem::not_found(
-        ErrorCode::Unsupported,
-        "the referrers API is not offered here",
-    ))
+    let last = if more { names.last() } else { searched.as_ref() };
+    Ok(linked(response, "/v2/_catalog", page.limit, last))
 }

@@ -94,7 +94,7 @@ pub(crate) fn mark(response: &mut Response, status: CacheStatus) {
 }
 
 /// M6: exactly the form that podman prints. The text becomes a quoted-string of plain ASCII.
-fn warning(text: &str) -> Option<HeaderValue> {
+pub(crate) fn warning(text: &str) -> Option<HeaderValue> {
     let quoted: String = text
         .chars()
         .flat_map(|character| match character {

@@ -12,7 +12,7 @@ use quayside_oci::{ErrorCode, FullName, Route, RouteError};
 use super::body::Body;
 use super::error::Problem;
 use super::serve::Answer;
-use super::{Front, Response, blobs, count, listing, manifests, token};
+use super::{Front, Response, blobs, count, listing, manifests, referrers, token};
 use crate::auth::access::{Decision, decide};
 use crate::auth::{AuthError, Caller, Who};
 use crate::organizations::Served;
@@ -91,7 +91,7 @@ async fn respond(
         }
         Route::Tags { name } => listing::tags(&context, &name).await,
         Route::Catalog => listing::catalog(&context).await,
-        Route::Referrers { name, digest } => listing::referrers(&context, &name, &digest).await,
+        Route::Referrers { name, digest } => referrers::answer(&context, &name, digest).await,
         // The token service was answered above.
         Route::Upload | Route::Token => Err(Problem::read_only()),
     }
