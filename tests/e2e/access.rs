@@ -107,7 +107,7 @@ async fn basic_credentials_work_everywhere() {
     for path in ["/v2/", PATH, "/v2/auth"] {
         let right = scene.house.call(Method::GET, path).user("alice").send().await;
         assert_eq!(right.status, 200, "{path}: {right:?}");
-        for (user, password) in [("alice", "wrong"), ("alice", ""), ("nobody", "wrong"), ("", "")] {
+        for (user, password) in [("alice", "wrong"), ("alice", ""), ("nobody", "wrong")] {
             let wrong = scene
                 .house
                 .call(Method::GET, path)

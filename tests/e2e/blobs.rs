@@ -1,7 +1,7 @@
 //! SPEC §3, B1 to B5 and B11: who sees a blob, and how it streams.
 
 use http::Method;
-use quayside_tests::eventually::{eventually, never, soon};
+use quayside_tests::eventually::{never, soon};
 use quayside_tests::fake::{FakeUpstream, Fault, Gate, Kind, On};
 use quayside_tests::house::{House, Organization};
 use quayside_tests::images::{Blob, Image};
@@ -58,10 +58,7 @@ async fn a_blob_is_fetched_once_and_then_served_from_storage() {
         .blob("alpine", &layer.digest)
         .await
         .assert_body(&layer.bytes);
-    eventually("the blob is stored", || async {
-        house.stored_file(&layer.digest).is_some()
-    })
-    .await;
+    house.stored(&layer.digest).await;
     upstream.stopped().await;
     house
         .blob("alpine", &layer.digest)
@@ -126,10 +123,7 @@ async fn a_fill_outlives_the_client_that_caused_it() {
     gate.reached().await;
     drop(response);
     gate.open();
-    eventually("the blob is stored", || async {
-        house.stored_file(&layer.digest).is_some()
-    })
-    .await;
+    house.stored(&layer.digest).await;
     house
         .blob("alpine", &layer.digest)
         .await
@@ -309,10 +303,7 @@ async fn sends_the_headers_of_a_blob() {
         for (name, value) in expected {
             assert_eq!(answer.header(name), value, "{name} of a {cache}");
         }
-        eventually("the blob is stored", || async {
-            house.stored_file(&layer.digest).is_some()
-        })
-        .await;
+        house.stored(&layer.digest).await;
     }
 }
 

@@ -1,7 +1,5 @@
 //! SPEC §2, M9 to M11: pulls by digest, and the HEAD that comes before them.
 
-use std::time::Duration;
-
 use quayside_tests::eventually::never;
 use quayside_tests::fake::{Fault, On};
 use quayside_tests::house::{House, Organization, START};
@@ -9,11 +7,9 @@ use quayside_tests::images::{Blob, Image, Index, OCI_MANIFEST};
 
 use crate::scene::scene;
 
-const STEP: Duration = Duration::from_millis(100);
-
 async fn listed_again(house: &House, repository: &str) {
     house
-        .as_time_passes("the tag is listed", STEP, || async {
+        .written("the revival", || async {
             !house.tags(repository).await.is_empty()
         })
         .await;
@@ -21,9 +17,7 @@ async fn listed_again(house: &House, repository: &str) {
 
 async fn flushed(house: &House, query: &'static str, expected: i64) {
     house
-        .as_time_passes("the batch is written", STEP, || async {
-            house.number(query).await == expected
-        })
+        .written("the batch", || async { house.number(query).await == expected })
         .await;
 }
 
@@ -113,9 +107,7 @@ async fn head_by_tag_then_get_by_digest_keeps_a_tag_alive() {
         let end = scene.house.now() + 60_000;
         scene
             .house
-            .as_time_passes("the renewal is written", STEP, || async {
-                scene.ends_at().await >= end
-            })
+            .written("the renewal", || async { scene.ends_at().await >= end })
             .await;
         scene.house.advance_seconds(45);
         assert_eq!(scene.house.tags("alpine").await, ["1"]);
@@ -340,7 +332,9 @@ async fn fetches_by_sha512() {
     let answer = scene.house.manifest("alpine", &manifest.digest).await;
     answer.assert_body(&manifest.bytes);
     assert_eq!(answer.header("docker-content-digest"), manifest.digest);
-    scene.upstream.script(On::manifest(), Fault::Flip(3));
+    scene
+        .upstream
+        .script(On::manifest(), Fault::Replace("other".into()));
     let absent = Blob::new(OCI_MANIFEST, "{}").with_sha512();
     scene.upstream.add_manifest("alpine", &absent);
     scene

@@ -54,7 +54,7 @@ async fn refuses_names_tags_and_digests_outside_the_grammar() {
         ("/v2/acme/alpine/manifests/a%2f..%2fb", "MANIFEST_INVALID"),
         ("/v2/acme/alpine/manifests/a%00", "MANIFEST_INVALID"),
         ("/v2/acme/alpine/manifests/a%ff", "MANIFEST_INVALID"),
-        ("/v2/acme/alpine/manifests/a%0d%0ax:y", "MANIFEST_INVALID"),
+        ("/v2/acme/alpine/manifests/a%0d%0ax", "MANIFEST_INVALID"),
         ("/v2/acme/alpine/manifests/$(id)", "MANIFEST_INVALID"),
         ("/v2/acme/alpine/blobs/nonsense", "DIGEST_INVALID"),
         ("/v2/acme/alpine/blobs/sha256:abc", "DIGEST_INVALID"),

@@ -1,13 +1,21 @@
 //! End-to-end tests: the registry over HTTP, against scripted and real upstreams.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod clients;
+mod access;
 mod background;
 mod blobs;
+mod clients;
+mod configuration;
 mod digests;
 mod formats;
 mod freshness;
+mod hostile;
 mod names;
+mod outages;
+mod probes;
 mod renewals;
 mod scene;
+mod sharing;
+mod storage;
 mod transfers;
+mod upstreams;

@@ -51,7 +51,11 @@ async fn takes_names_of_many_components() {
         .manifest("a/b/c/d_e/f-g/h.i", "1")
         .await
         .assert_body(scene.image.body());
-    assert_eq!(scene.house.get("/v2/acme/manifests/1").await.status, 404);
+    scene
+        .house
+        .get("/v2/acme/manifests/1")
+        .await
+        .assert_error(400, "NAME_INVALID");
 }
 
 /// N3: `%3A` is a colon, as some clients send it.

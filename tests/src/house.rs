@@ -250,6 +250,23 @@ impl House {
         .await;
     }
 
+    /// Returns when `condition` is true after the batch of renewals that waits was written, which takes the clock
+    /// at most a second or two forward (M15); panics with `what` if it is not true then.
+    pub async fn written<F, Fut>(&self, what: &str, mut condition: F)
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = bool>,
+    {
+        // The second that is running may have begun before the pull.
+        for _ in 0..2 {
+            self.advance_seconds(1);
+            if crate::eventually::holds_within(Duration::from_secs(5), &mut condition).await {
+                return;
+            }
+        }
+        panic!("was not written within two seconds: {what}");
+    }
+
     /// Finishes `future` while the clock moves by `step` every few milliseconds.
     pub async fn while_time_passes<F: Future>(&self, step: Duration, future: F) -> F::Output {
         let passing = self.as_time_passes("the work ends", step, || std::future::ready(false));

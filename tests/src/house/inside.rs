@@ -40,6 +40,18 @@ impl House {
         .await
     }
 
+    /// Returns when the bytes of a blob are stored and the database knows it; panics if that takes too long.
+    pub async fn stored(&self, digest: &str) {
+        let query = "SELECT count(*) FROM blob WHERE digest = ? AND storage_key IS NOT NULL";
+        let pool = self.reader().await;
+        crate::eventually::eventually("the blob is stored", || async {
+            let row = sqlx::query(query).bind(digest).fetch_one(&pool).await.unwrap();
+            row.get::<i64, _>(0) == 1
+        })
+        .await;
+        pool.close().await;
+    }
+
     async fn reader(&self) -> SqlitePool {
         let options = SqliteConnectOptions::new()
             .filename(self.database_path())
