@@ -33,7 +33,7 @@ pub use listing::{CatalogPage, Referrer, ReferrerPage, TagPage};
 pub use metadata::Metadata;
 pub use organization::{KnownOrganization, OrganizationId, OrganizationIdentity};
 pub use renewal::{RESOLVED_FOR_MS, Renewal};
-pub use state::{BlobState, ManifestId, RepositoryId, StoredBlob, StoredManifest, TagState, View};
+pub use state::{BlobState, HeldBy, ManifestId, RepositoryId, StoredBlob, StoredManifest, TagState, View};
 pub use wanted::Wanted;
 
 /// The end time of what never ends, in milliseconds since the epoch (E1: a TTL of 0).

@@ -11,7 +11,7 @@ use quayside_oci::Digest;
 use crate::engine::Engine;
 use crate::queries::{admit, fill, list, organization, read, recount, renew, setting, usage, wanted};
 use crate::{
-    Admission, AdmitError, Admitted, BlobState, CatalogPage, Discrepancy, FillCommit, FillIntent,
+    Admission, AdmitError, Admitted, BlobState, CatalogPage, Discrepancy, FillCommit, FillIntent, HeldBy,
     KnownOrganization, ManifestId, MetadataError, OrganizationId, OrganizationIdentity, Renewal,
     RepositoryId, StoredManifest, TagPage, TagState, Usage, View, Wanted,
 };
@@ -114,16 +114,17 @@ impl Metadata {
         read::manifest(&self.engine, organization, repository, digest).await
     }
 
-    /// A manifest that a live tag holds, directly or through an index: what strangers may see of a
-    /// public organization (A3, B1).
-    pub async fn public_manifest(
+    /// A manifest that something live holds, directly or through an index: what strangers may see of
+    /// a public organization (A3, B1), and members while upstream must not be asked (C2).
+    pub async fn live_manifest(
         &self,
         organization: OrganizationId,
         repository: &str,
         digest: &Digest,
         now: i64,
+        by: HeldBy,
     ) -> Result<Option<StoredManifest>> {
-        read::public_manifest(&self.engine, organization, repository, digest, now).await
+        read::live_manifest(&self.engine, organization, repository, digest, now, by).await
     }
 
     /// A blob that a manifest of the repository names (B1).

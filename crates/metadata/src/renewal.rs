@@ -11,8 +11,9 @@ pub const RESOLVED_FOR_MS: i64 = 600_000;
 /// `at` is when it happened. `ends_at` is `at` plus the TTL that held then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// A GET by tag that upstream confirmed (M3), also if the tag died while it was being checked
-    /// (M5). It must still be the current row of its name.
+    /// A GET by tag that moves its end (M3, C2), also if the tag died while it was being checked (M5).
+    /// It must still be the current row of its name. It says nothing of a check: one that was made
+    /// for it is a [`Renewal::Checked`] of its own, before this one.
     Tag {
         /// The tag's repository.
         repository: RepositoryId,
@@ -25,7 +26,7 @@ pub enum Renewal {
         /// The tag's new end.
         ends_at: i64,
     },
-    /// A check that confirmed a tag and renews nothing: HEAD of a live tag (M11).
+    /// A check that confirmed a tag (M3); by itself it moves no end (M11).
     Checked {
         /// The tag's repository.
         repository: RepositoryId,

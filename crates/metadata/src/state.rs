@@ -52,6 +52,15 @@ pub struct TagState {
     pub failed_at: i64,
 }
 
+/// What counts when it is asked whether something live holds a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBy {
+    /// Tags: what strangers may see (B1).
+    Tag,
+    /// Tags and digest pins: what members may see.
+    TagOrPin,
+}
+
 /// Through whose eyes a blob is looked for (B1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {

@@ -78,6 +78,7 @@ contracts! {
     view:
         reads_blob_through_held_and_released_manifests,
         strangers_see_only_what_live_tags_hold,
+        members_see_live_pins_too,
         blob_of_other_repository_is_not_there,
         private_blob_needs_proof;
     fill:

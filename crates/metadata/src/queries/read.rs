@@ -6,7 +6,7 @@ use quayside_oci::{Digest, Kind};
 use crate::engine::Engine;
 use crate::sql::{Row, Statement, args};
 use crate::{
-    BlobState, INDEX_DEPTH, MetadataError, OrganizationId, StoredBlob, StoredManifest, TagState, View,
+    BlobState, HeldBy, INDEX_DEPTH, MetadataError, OrganizationId, StoredBlob, StoredManifest, TagState, View,
 };
 
 const TAG: Statement = Statement::new(
@@ -27,8 +27,9 @@ const MANIFEST: Statement = Statement::new(
      WHERE r.organization_id = $1 AND r.name = $2",
 );
 
-const PUBLIC_MANIFEST: Statement = Statement::new(
-    "read public manifest",
+/// `$6`: whether pins count among what holds it live.
+const LIVE_MANIFEST: Statement = Statement::new(
+    "read live manifest",
     "WITH RECURSIVE holder (id, repository_id, digest, depth) AS (
        SELECT m.id, m.repository_id, m.digest, 0
        FROM repository r
@@ -47,7 +48,7 @@ const PUBLIC_MANIFEST: Statement = Statement::new(
        AND EXISTS (
          SELECT 1 FROM holder h
          CROSS JOIN tag t
-         WHERE t.manifest_id = h.id AND t.current AND t.name <> '' AND t.ends_at > $4)",
+         WHERE t.manifest_id = h.id AND t.current AND (t.name <> '' OR $6) AND t.ends_at > $4)",
 );
 
 /// Of several manifests that name the blob, the largest declared size is taken, a layer's first: the
@@ -99,7 +100,7 @@ const PUBLIC_BLOB: Statement = Statement::new(
 
 /// What must stay cheap however much is stored.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[TAG, MANIFEST, PUBLIC_MANIFEST, BLOB, PUBLIC_BLOB];
+pub(crate) const HOT: &[Statement] = &[TAG, MANIFEST, LIVE_MANIFEST, BLOB, PUBLIC_BLOB];
 
 /// How the kinds are kept; the numbers never change.
 pub(crate) fn number_of(kind: Kind) -> i64 {
@@ -161,15 +162,17 @@ pub(crate) async fn manifest(
     row.as_ref().map(manifest_of).transpose()
 }
 
-pub(crate) async fn public_manifest(
+pub(crate) async fn live_manifest(
     engine: &Engine,
     organization: OrganizationId,
     repository: &str,
     digest: &Digest,
     now: i64,
+    by: HeldBy,
 ) -> Result<Option<StoredManifest>, MetadataError> {
-    let values = args![organization, repository, digest, now, INDEX_DEPTH];
-    let row = engine.fetch_optional(PUBLIC_MANIFEST, values).await?;
+    let pins = by == HeldBy::TagOrPin;
+    let values = args![organization, repository, digest, now, INDEX_DEPTH, pins];
+    let row = engine.fetch_optional(LIVE_MANIFEST, values).await?;
     row.as_ref().map(manifest_of).transpose()
 }
 

@@ -6,7 +6,7 @@ use quayside_oci::Digest;
 use super::read;
 use crate::engine::Engine;
 use crate::sql::{Statement, args};
-use crate::{MetadataError, OrganizationId, Referrer, ReferrerPage, View};
+use crate::{HeldBy, MetadataError, OrganizationId, Referrer, ReferrerPage, View};
 
 const REFERRERS: Statement = Statement::new(
     "list referrers",
@@ -66,7 +66,7 @@ pub(crate) async fn referrers(
             page.next = Some(digest.clone());
         }
         if let View::Public { now } = view
-            && read::public_manifest(engine, organization, repository, &digest, now)
+            && read::live_manifest(engine, organization, repository, &digest, now, HeldBy::Tag)
                 .await?
                 .is_none()
         {

@@ -105,8 +105,6 @@ const TAG: Statement = Statement::new(
     concat!(
         "UPDATE tag SET ",
         pull!("$4", "$5"),
-        ", ",
-        confirmed!("$4"),
         " WHERE repository_id = $1 AND name = $2 AND manifest_id = $3 AND current"
     ),
 );

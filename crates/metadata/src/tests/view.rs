@@ -1,7 +1,7 @@
 //! Who sees which manifest and which blob.
 
 use super::fixture::{Fixture, TTL, digest, image, index, referrer};
-use crate::{StoredBlob, View};
+use crate::{HeldBy, StoredBlob, View};
 
 /// B1, B4: a blob is reached through a manifest of the repository, held or released, with the size
 /// that it declares.
@@ -45,7 +45,7 @@ pub(super) async fn strangers_see_only_what_live_tags_hold(db: Fixture) {
         for (now, visible) in [(1, visible), (TTL, false)] {
             let manifest = db
                 .metadata
-                .public_manifest(db.acme, "app", &made.digest, now)
+                .live_manifest(db.acme, "app", &made.digest, now, HeldBy::Tag)
                 .await;
             assert_eq!(manifest.unwrap().is_some(), visible, "{layer} at {now}");
             let view = View::Public { now };
@@ -55,9 +55,26 @@ pub(super) async fn strangers_see_only_what_live_tags_hold(db: Fixture) {
     }
     let outer = db
         .metadata
-        .public_manifest(db.acme, "app", &outer.digest, 1)
+        .live_manifest(db.acme, "app", &outer.digest, 1, HeldBy::Tag)
         .await;
     assert!(outer.unwrap().is_some());
+}
+
+/// C2: while upstream must not be asked, members see what live tags and live pins hold.
+pub(super) async fn members_see_live_pins_too(db: Fixture) {
+    let pinned = image("pinned", &[("pinned", 1)]);
+    db.pin("app", &pinned, 0).await;
+    for (now, by, visible) in [
+        (1, HeldBy::TagOrPin, true),
+        (1, HeldBy::Tag, false),
+        (TTL, HeldBy::TagOrPin, false),
+    ] {
+        let manifest = db
+            .metadata
+            .live_manifest(db.acme, "app", &pinned.digest, now, by)
+            .await;
+        assert_eq!(manifest.unwrap().is_some(), visible, "{by:?} at {now}");
+    }
 }
 
 /// B1: another repository or another organization does not make a blob or manifest reachable.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quayside_config::organizations::Organization;
-use quayside_metadata::{Admission, AdmitError, Content, Hold, OrganizationId, Renewal};
+use quayside_metadata::{Admission, AdmitError, Content, HeldBy, Hold, OrganizationId, Renewal};
 use quayside_oci::{Digest, Kind, Reference, RepositoryName};
 
 use super::background::Nudge;
@@ -256,7 +256,12 @@ impl Engine {
     }
 
     async fn by_digest(self: &Arc<Self>, request: &Request<'_>, key: DigestKey) -> Result<Pulled, PullError> {
-        if let Some(ready) = self.find_held(&key).await? {
+        let held = match self.contact {
+            Contact::Allowed => self.find_held(&key).await?,
+            // C2: what is dead is not served, although it is stored.
+            Contact::Never => Some(self.find_live(&key, HeldBy::TagOrPin).await?),
+        };
+        if let Some(ready) = held {
             let (now, repository, manifest) = (self.now(), ready.repository, ready.id);
             let renewal = match request.method {
                 Method::Get => Renewal::Digest {
@@ -297,6 +302,19 @@ impl Engine {
         }))
     }
 
+    /// A manifest that something live holds, or nothing at all.
+    async fn find_live(&self, key: &DigestKey, by: HeldBy) -> Result<Arc<Ready>, PullError> {
+        let now = self.now();
+        let stored = self
+            .metadata
+            .live_manifest(key.0, key.1.as_str(), &key.2, now, by)
+            .await?;
+        Ok(Ready::new(
+            stored.ok_or(PullError::Unknown(Subject::Manifest))?,
+            now,
+        ))
+    }
+
     /// M9, M10: takes back what is stored but released, fetches what is not stored.
     async fn obtain_digest(&self, served: &Served, key: &DigestKey) -> Fetched {
         let stored = self.metadata.manifest(key.0, key.1.as_str(), &key.2).await?;
@@ -309,9 +327,6 @@ impl Engine {
                 Err(AdmitError::ManifestGone) => {}
                 Err(AdmitError::Metadata(error)) => return Err(error.into()),
             }
-        }
-        if self.contact == Contact::Never {
-            return Err(PullError::Unknown(Subject::Manifest));
         }
         let body = self
             .get_manifest(served, &key.1, &Reference::Digest(key.2.clone()))
@@ -382,11 +397,7 @@ impl Engine {
 
     async fn public_digest(&self, request: &Request<'_>, key: &DigestKey) -> Result<Pulled, PullError> {
         let now = self.now();
-        let stored = self
-            .metadata
-            .public_manifest(key.0, key.1.as_str(), &key.2, now)
-            .await?;
-        let ready = Ready::new(stored.ok_or(PullError::Unknown(Subject::Manifest))?, now);
+        let ready = self.find_live(key, HeldBy::Tag).await?;
         let (repository, manifest) = (ready.repository, ready.id);
         self.push(
             request,
