@@ -122,8 +122,10 @@ CREATE TABLE fill (
 CREATE UNIQUE INDEX fill_lease ON fill (digest, scope) WHERE leased;
 CREATE INDEX fill_expired ON fill (expires_at);
 
+-- size: how many bytes lie there at most; 0 where they were found to be lost.
 CREATE TABLE garbage (
   storage_key TEXT   PRIMARY KEY,
+  size        BIGINT NOT NULL,
   not_before  BIGINT NOT NULL
 );
 CREATE INDEX garbage_due ON garbage (not_before);

@@ -1,5 +1,6 @@
 //! The one way to the database.
 
+mod lifetime;
 mod referrers;
 
 use std::path::Path;

@@ -2,6 +2,7 @@
 
 mod accounting;
 mod admission;
+mod collect;
 mod failure;
 mod fill;
 mod fixture;
@@ -11,6 +12,7 @@ mod plan;
 mod random;
 mod referrers;
 mod renewal;
+mod sweep;
 mod view;
 mod wanted;
 
@@ -113,6 +115,27 @@ contracts! {
         kept_organization_is_not_removed,
         first_setting_wins,
         setting_is_replaced_on_request;
+    sweep:
+        sweeps_only_after_window_and_slack,
+        keeps_manifest_that_another_tag_holds,
+        releases_children_and_referrers_with_their_holder,
+        referrer_with_a_pin_outlives_its_subject,
+        two_that_hold_each_other_are_released,
+        sweeps_in_bounded_steps,
+        changed_window_applies_to_the_dead,
+        endless_tags_and_pins_get_an_end,
+        removed_organization_keeps_everything_for_an_hour,
+        departed_organization_is_dropped_when_nothing_is_left;
+    collect:
+        collects_what_was_released_a_grace_ago,
+        spares_blobs_that_others_name,
+        taken_back_content_is_spared,
+        fill_that_ends_after_the_collection_is_garbage,
+        expired_fill_becomes_garbage,
+        postponed_garbage_waits,
+        collects_in_bounded_steps,
+        forecast_comes_true,
+        repairs_what_was_tampered_with;
     failure:
         caller_that_goes_away_does_not_block_the_writer,
         closed_database_is_unavailable;

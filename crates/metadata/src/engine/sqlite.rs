@@ -18,8 +18,9 @@ use crate::MetadataError;
 use crate::schema::{self, Words};
 use crate::sql::{Row, Statement, Value};
 
+/// Numbers are never given twice: what is remembered of a row that went must not come to mean another.
 const WORDS: Words = Words {
-    id: "INTEGER PRIMARY KEY",
+    id: "INTEGER PRIMARY KEY AUTOINCREMENT",
     blob: "BLOB",
 };
 

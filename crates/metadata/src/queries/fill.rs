@@ -31,7 +31,16 @@ const IS_NAMED: Statement = Statement::new("find blob", "SELECT 1 FROM blob WHER
 
 const DISCARD: Statement = Statement::new(
     "list garbage",
-    "INSERT INTO garbage (storage_key, not_before) VALUES ($1, $2)",
+    "INSERT INTO garbage (storage_key, size, not_before) VALUES ($1, $2, $3)",
+);
+
+/// Of a fill that was given up: its bytes may have come after they were deleted. Not if it was this very
+/// fill that stored the blob, and only the answer was lost.
+const DISCARD_AGAIN: Statement = Statement::new(
+    "list garbage again",
+    "INSERT INTO garbage (storage_key, size, not_before)
+     SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT 1 FROM blob WHERE storage_key = $1)
+     ON CONFLICT DO NOTHING",
 );
 
 const PROVE: Statement = Statement::new(
@@ -67,12 +76,12 @@ const CORRECT_USAGE: Statement = Statement::new(
 
 const ABANDON: Statement = Statement::new(
     "abandon fill",
-    "DELETE FROM fill WHERE token = $1 RETURNING storage_key",
+    "DELETE FROM fill WHERE token = $1 RETURNING storage_key, size",
 );
 
 const DISCARD_ALL: Statement = Statement::new(
     "list keys of all fills as garbage",
-    "INSERT INTO garbage (storage_key, not_before) SELECT storage_key, $1 FROM fill",
+    "INSERT INTO garbage (storage_key, size, not_before) SELECT storage_key, size, $1 FROM fill",
 );
 
 const ABANDON_ALL: Statement = Statement::new("abandon all fills", "DELETE FROM fill");
@@ -132,13 +141,14 @@ pub(crate) async fn commit(tx: &mut Transaction, fill: &Commit) -> Result<FillCo
     } = fill;
     // Organizations are locked first, as everywhere.
     let miscounted = tx.fetch_all(MISCOUNTED, args![digest, signed(*size)]).await?;
+    let garbage = args![storage_key, signed(*size), *garbage_not_before];
     if tx.execute(TAKE, args![token, storage_key]).await? == 0 {
+        tx.execute(DISCARD_AGAIN, garbage).await?;
         return Ok(FillCommit::Lost);
     }
     let values = args![digest, storage_key, signed(*size), scope.is_some()];
     if tx.execute(STORE, values).await? == 0 {
-        tx.execute(DISCARD, args![storage_key, *garbage_not_before])
-            .await?;
+        tx.execute(DISCARD, garbage).await?;
         if tx.fetch_optional(IS_NAMED, args![digest]).await?.is_none() {
             return Ok(FillCommit::Unreferenced);
         }
@@ -179,8 +189,9 @@ pub(crate) struct Abandoned {
 
 pub(crate) async fn abandon(tx: &mut Transaction, fill: &Abandoned) -> Result<(), MetadataError> {
     if let Some(row) = tx.fetch_optional(ABANDON, args![&fill.token]).await? {
-        let key = row.text(0)?;
-        tx.execute(DISCARD, args![&key, fill.garbage_not_before]).await?;
+        let (key, size) = (row.text(0)?, row.int(1)?);
+        tx.execute(DISCARD, args![&key, size, fill.garbage_not_before])
+            .await?;
     }
     Ok(())
 }
@@ -209,7 +220,7 @@ pub(crate) async fn forget(tx: &mut Transaction, bytes: &Forgotten) -> Result<bo
     if tx.execute(FORGET, args![digest, storage_key]).await? == 0 {
         return Ok(false);
     }
-    tx.execute(DISCARD, args![storage_key, *garbage_not_before])
+    tx.execute(DISCARD, args![storage_key, 0, *garbage_not_before])
         .await?;
     Ok(true)
 }

@@ -1,7 +1,7 @@
 //! The proof of what is kept incrementally (Q2). Each kind is one statement, so each is true of one
 //! moment even while the server runs.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Transaction};
 use crate::sql::{Row, Statement, args};
 use crate::{Discrepancy, MetadataError};
 
@@ -14,7 +14,7 @@ const USAGE: Statement = Statement::new(
      ORDER BY o.id",
 );
 
-const CONTENT: Statement = Statement::new(
+pub(crate) const CONTENT: Statement = Statement::new(
     "recount content",
     "WITH mention (organization_id, digest, size) AS (
        SELECT m.organization_id, mb.digest, mb.size
@@ -35,7 +35,7 @@ const CONTENT: Statement = Statement::new(
      ORDER BY 1, 2",
 );
 
-const HELD: Statement = Statement::new(
+pub(crate) const HELD: Statement = Statement::new(
     "recount held manifests",
     "WITH RECURSIVE edge (holder, held) AS (
        SELECT c.parent_id, m.id
@@ -70,6 +70,25 @@ const SHARED_KEY: Statement = Statement::new(
      ) k GROUP BY storage_key HAVING COUNT(*) > 1 ORDER BY storage_key",
 );
 
+/// The same as [`recount`], of one moment in all.
+pub(crate) async fn recount_in(tx: &mut Transaction) -> Result<Vec<Discrepancy>, MetadataError> {
+    let mut found = Vec::new();
+    for (statement, read) in KINDS {
+        found.extend(find(tx, *statement, *read).await?);
+    }
+    Ok(found)
+}
+
+/// The discrepancies of one kind.
+pub(crate) async fn find(
+    tx: &mut Transaction,
+    statement: Statement,
+    read: Reader,
+) -> Result<Vec<Discrepancy>, MetadataError> {
+    let rows = tx.fetch_all(statement, args![]).await?;
+    rows.iter().map(read).collect()
+}
+
 pub(crate) async fn recount(engine: &Engine) -> Result<Vec<Discrepancy>, MetadataError> {
     let mut found = Vec::new();
     for (statement, read) in KINDS {
@@ -80,17 +99,13 @@ pub(crate) async fn recount(engine: &Engine) -> Result<Vec<Discrepancy>, Metadat
     Ok(found)
 }
 
-type Reader = fn(&Row) -> Result<Discrepancy, MetadataError>;
+pub(crate) type Reader = fn(&Row) -> Result<Discrepancy, MetadataError>;
 
 const KINDS: &[(Statement, Reader)] = &[
     (USAGE, usage_of),
     (CONTENT, content_of),
     (HELD, held_of),
-    (UNNAMED_BLOB, |row| {
-        Ok(Discrepancy::UnnamedBlob {
-            digest: row.digest(0)?,
-        })
-    }),
+    (UNNAMED_BLOB, unnamed_of),
     (SHARED_KEY, |row| Ok(Discrepancy::SharedKey { key: row.text(0)? })),
 ];
 
@@ -102,7 +117,7 @@ fn usage_of(row: &Row) -> Result<Discrepancy, MetadataError> {
     })
 }
 
-fn content_of(row: &Row) -> Result<Discrepancy, MetadataError> {
+pub(crate) fn content_of(row: &Row) -> Result<Discrepancy, MetadataError> {
     Ok(Discrepancy::Content {
         organization: row.organization(0)?,
         digest: row.digest(1)?,
@@ -111,9 +126,15 @@ fn content_of(row: &Row) -> Result<Discrepancy, MetadataError> {
     })
 }
 
-fn held_of(row: &Row) -> Result<Discrepancy, MetadataError> {
+pub(crate) fn held_of(row: &Row) -> Result<Discrepancy, MetadataError> {
     Ok(Discrepancy::Held {
         manifest: row.manifest(0)?,
         held: row.flag(1)?,
+    })
+}
+
+fn unnamed_of(row: &Row) -> Result<Discrepancy, MetadataError> {
+    Ok(Discrepancy::UnnamedBlob {
+        digest: row.digest(0)?,
     })
 }

@@ -1,22 +1,49 @@
 //! Counting what is not held any more: the only statements that lower usage, but for a corrected
 //! size (ENGINE §1.3).
 
+use std::collections::BTreeSet;
+
 use crate::engine::Transaction;
 use crate::sql::{Rows, Statement, args};
 use crate::{ManifestId, MetadataError, OrganizationId};
 
-/// Of the manifests `$1`: those that are counted and that nothing holds.
-const UNHELD: Statement = Statement::new(
-    "find unheld manifests",
+/// Of the manifests `$1`: those that are counted and that no tag or pin holds.
+const UNTAGGED: Statement = Statement::new(
+    "find untagged manifests",
     "SELECT m.id FROM manifest m
      WHERE m.id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1)) AND m.released_at IS NULL
-       AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.manifest_id = m.id)
-       AND NOT EXISTS (
-         SELECT 1 FROM manifest_child c JOIN manifest p ON p.id = c.parent_id AND p.released_at IS NULL
-         WHERE c.repository_id = m.repository_id AND c.digest = m.digest)
-       AND NOT EXISTS (
-         SELECT 1 FROM manifest s
-         WHERE s.repository_id = m.repository_id AND s.digest = m.subject AND s.released_at IS NULL)",
+       AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.manifest_id = m.id)",
+);
+
+/// What the manifests `$1` hold, as far as it is counted and no tag or pin holds it.
+const FOLLOWING: Statement = Statement::new(
+    "find what is held through a manifest",
+    "SELECT m.id FROM manifest_child c
+     JOIN manifest m ON m.repository_id = c.repository_id AND m.digest = c.digest
+     WHERE c.parent_id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))
+       AND m.released_at IS NULL AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.manifest_id = m.id)
+     UNION
+     SELECT m.id FROM manifest s
+     JOIN manifest m ON m.repository_id = s.repository_id AND m.subject = s.digest
+     WHERE s.id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))
+       AND m.released_at IS NULL AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.manifest_id = m.id)",
+);
+
+/// Of the manifests `$1`: those that an index or a subject holds that is not among them.
+const HELD_FROM_OUTSIDE: Statement = Statement::new(
+    "find held manifests",
+    "WITH given (id) AS (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))
+     SELECT m.id FROM manifest m
+     WHERE m.id IN (SELECT id FROM given)
+       AND (EXISTS (
+              SELECT 1 FROM manifest_child c
+              CROSS JOIN manifest p
+              WHERE c.repository_id = m.repository_id AND c.digest = m.digest AND p.id = c.parent_id
+                AND p.released_at IS NULL AND p.id NOT IN (SELECT id FROM given))
+            OR EXISTS (
+              SELECT 1 FROM manifest s
+              WHERE s.repository_id = m.repository_id AND s.digest = m.subject
+                AND s.released_at IS NULL AND s.id NOT IN (SELECT id FROM given)))",
 );
 
 const RELEASE: Statement = Statement::new(
@@ -102,53 +129,82 @@ const SHRINK_USAGE: Statement = Statement::new(
     "UPDATE organization SET usage_bytes = usage_bytes - $2 WHERE id = $1",
 );
 
-const FOLLOWING: Statement = Statement::new(
-    "find what was held by a manifest",
-    "SELECT m.id FROM manifest_child c
-     JOIN manifest m ON m.repository_id = c.repository_id AND m.digest = c.digest
-     WHERE c.parent_id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))
-     UNION
-     SELECT m.id FROM manifest s
-     JOIN manifest m ON m.repository_id = s.repository_id AND m.subject = s.digest
-     WHERE s.id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))",
-);
-
 /// What must stay cheap however much is stored.
 #[cfg(test)]
 pub(crate) const HOT: &[Statement] = &[
-    UNHELD,
+    UNTAGGED,
+    FOLLOWING,
+    HELD_FROM_OUTSIDE,
     RELEASE,
     SUBTRACT_USAGE,
     DROP_CONTENT,
     LESS_CONTENT,
     SHRUNK,
-    FOLLOWING,
 ];
 
-/// Releases those of the manifests that nothing holds any more, and what was held through them.
+/// Releases those of the manifests that nothing holds any more, and what was held through them alone.
+/// Says how many that were.
+///
+/// An index may name the manifest that is its subject, so two can hold each other: that nobody else
+/// does is found out by looking at everything below the given ones at once.
 pub(crate) async fn release(
     tx: &mut Transaction,
     organization: OrganizationId,
     manifests: &[ManifestId],
     now: i64,
-) -> Result<(), MetadataError> {
-    let mut work = manifests.to_vec();
+) -> Result<u64, MetadataError> {
+    let untagged = manifests_of(tx, UNTAGGED, manifests).await?;
+    let suspects = everything_below(tx, untagged, |_| true).await?;
+    let held = manifests_of(tx, HELD_FROM_OUTSIDE, &list(&suspects)).await?;
+    let held = everything_below(tx, held, |manifest| suspects.contains(manifest)).await?;
+    let unheld: Vec<ManifestId> = suspects.difference(&held).copied().collect();
+    if !unheld.is_empty() {
+        discount(tx, organization, &unheld, now).await?;
+    }
+    Ok(unheld.len() as u64)
+}
+
+/// The given manifests and what they hold, and so on, as far as `counts` says yes.
+async fn everything_below(
+    tx: &mut Transaction,
+    given: Vec<ManifestId>,
+    counts: impl Fn(&ManifestId) -> bool,
+) -> Result<BTreeSet<ManifestId>, MetadataError> {
+    let mut found: BTreeSet<ManifestId> = given.iter().copied().collect();
+    let mut work = given;
     while !work.is_empty() {
-        let unheld = manifests_of(tx, UNHELD, &work).await?;
-        let given = Rows::manifests(&unheld)?;
-        tx.execute(RELEASE, args![&given, now]).await?;
-        for statement in [SUBTRACT_USAGE, DROP_CONTENT, LESS_CONTENT] {
-            tx.execute(statement, args![organization, &given]).await?;
-        }
-        for row in tx.fetch_all(SHRUNK, args![organization, &given]).await? {
-            let (digest, less) = (row.digest(0)?, row.int(1)?);
-            tx.execute(SHRINK_CONTENT, args![organization, &digest, less])
-                .await?;
-            tx.execute(SHRINK_USAGE, args![organization, less]).await?;
-        }
-        work = manifests_of(tx, FOLLOWING, &unheld).await?;
+        let following = manifests_of(tx, FOLLOWING, &work).await?;
+        work = following
+            .into_iter()
+            .filter(|manifest| counts(manifest) && found.insert(*manifest))
+            .collect();
+    }
+    Ok(found)
+}
+
+/// Takes them off what is counted.
+async fn discount(
+    tx: &mut Transaction,
+    organization: OrganizationId,
+    manifests: &[ManifestId],
+    now: i64,
+) -> Result<(), MetadataError> {
+    let given = Rows::manifests(manifests)?;
+    tx.execute(RELEASE, args![&given, now]).await?;
+    for statement in [SUBTRACT_USAGE, DROP_CONTENT, LESS_CONTENT] {
+        tx.execute(statement, args![organization, &given]).await?;
+    }
+    for row in tx.fetch_all(SHRUNK, args![organization, &given]).await? {
+        let (digest, less) = (row.digest(0)?, row.int(1)?);
+        tx.execute(SHRINK_CONTENT, args![organization, &digest, less])
+            .await?;
+        tx.execute(SHRINK_USAGE, args![organization, less]).await?;
     }
     Ok(())
+}
+
+fn list(manifests: &BTreeSet<ManifestId>) -> Vec<ManifestId> {
+    manifests.iter().copied().collect()
 }
 
 async fn manifests_of(
@@ -156,6 +212,9 @@ async fn manifests_of(
     statement: Statement,
     given: &[ManifestId],
 ) -> Result<Vec<ManifestId>, MetadataError> {
+    if given.is_empty() {
+        return Ok(Vec::new());
+    }
     let rows = tx.fetch_all(statement, args![&Rows::manifests(given)?]).await?;
     rows.iter().map(|row| row.manifest(0)).collect()
 }

@@ -118,7 +118,7 @@ pub(super) async fn finds_what_was_tampered_with(db: Fixture) {
         .await;
     db.start_fill("t1", &digest("layer"), 10, None).await;
     db.run(
-        "INSERT INTO garbage (storage_key, not_before) VALUES ('key/t1', 0)",
+        "INSERT INTO garbage (storage_key, size, not_before) VALUES ('key/t1', 10, 0)",
         args![],
     )
     .await;

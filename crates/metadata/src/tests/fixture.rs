@@ -185,7 +185,9 @@ impl Fixture {
                     let Some(row) = tx.fetch_optional(DROP, values.clone()).await? else {
                         return Ok(());
                     };
-                    release::release(tx, row.organization(0)?, &[*manifest], *now).await
+                    release::release(tx, row.organization(0)?, &[*manifest], *now)
+                        .await
+                        .map(drop)
                 })
             });
         let result: Result<(), crate::MetadataError> = work.await;
@@ -361,4 +363,11 @@ pub(super) fn index(name: &str, children: &[&Made]) -> Made {
         "manifests": children,
         "annotations": { "name": name },
     }))
+}
+
+/// An index of these that is about another manifest.
+pub(super) fn subject_index(name: &str, subject: &Made, children: &[&Made]) -> Made {
+    let mut document: Json = serde_json::from_slice(&index(name, children).body).unwrap();
+    document["subject"] = descriptor(&subject.manifest.media_type, &subject.digest, subject.size());
+    Made::new(&document)
 }
