@@ -220,11 +220,8 @@ async fn serves_ranges_of_a_running_fill() {
     let clients = RANGES.map(|row| {
         let (house, layer) = (&house, &layer);
         async move {
-            check_range(
-                layer,
-                &house.blob_range("alpine", &layer.digest, row.0).await,
-                row,
-            )
+            let answer = house.blob_range("alpine", &layer.digest, row.0).await;
+            check_range(layer, &answer, row);
         }
     });
     let opener = async {

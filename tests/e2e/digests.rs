@@ -186,7 +186,7 @@ async fn an_unconfirmed_tag_is_not_renewed_by_its_digest() {
         Fault::error(404, "MANIFEST_UNKNOWN"),
         Fault::error(403, "DENIED"),
     ];
-    for outage in outages {
+    futures::future::join_all(outages.map(|outage| async move {
         let scene = scene(|acme| acme.ttl(60)).await;
         scene.house.manifest("alpine", "1").await;
         scene.upstream.script(On::manifest(), outage.clone());
@@ -208,7 +208,8 @@ async fn an_unconfirmed_tag_is_not_renewed_by_its_digest() {
         scene.house.advance_seconds(20);
         assert!(scene.house.tags("alpine").await.is_empty(), "{outage:?}");
         assert_eq!(scene.ends_at().await, START + 60_000, "{outage:?}");
-    }
+    }))
+    .await;
 }
 
 /// M9: a digest pull never revives a tag that was replaced.

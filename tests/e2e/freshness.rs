@@ -144,6 +144,41 @@ async fn leaves_a_host_alone_for_its_retry_after() {
     assert_eq!(scene.manifest_heads(), 2);
 }
 
+/// M3: of a `Retry-After` at most an hour is heeded.
+#[tokio::test]
+async fn heeds_at_most_an_hour_of_retry_after() {
+    let scene = scene(|acme| acme).await;
+    scene.house.manifest("alpine", "1").await;
+    scene
+        .upstream
+        .script(On::manifest().head().once(), Fault::too_many(Some(1_000_000)));
+    scene.house.manifest("alpine", "1").await.assert_cache("STALE");
+    scene.house.advance_seconds(3_590);
+    scene.house.manifest("alpine", "1").await.assert_cache("STALE");
+    scene.house.advance_seconds(11);
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_cache("REVALIDATED");
+}
+
+/// M3: the pause between failed checks doubles up to 30 s and no further.
+#[tokio::test]
+async fn never_pauses_checks_for_more_than_thirty_seconds() {
+    let scene = scene(|acme| acme).await;
+    scene.house.manifest("alpine", "1").await;
+    scene.upstream.script(On::manifest().head(), Fault::status(503));
+    for heads in 1..=10 {
+        scene.house.advance_seconds(31);
+        scene.house.manifest("alpine", "1").await.assert_cache("STALE");
+        assert_eq!(scene.manifest_heads(), heads);
+    }
+    scene.house.advance_seconds(29);
+    scene.house.manifest("alpine", "1").await.assert_cache("STALE");
+    assert_eq!(scene.manifest_heads(), 10);
+}
+
 /// M3: the backoff never delays what is not cached, and any answer from the host ends it.
 #[tokio::test]
 async fn fetches_cold_tags_during_a_backoff_and_ends_it_by_the_answer() {

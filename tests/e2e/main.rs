@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod accounting;
 mod background;
 mod blobs;
 mod clients;
@@ -9,6 +10,7 @@ mod configuration;
 mod digests;
 mod formats;
 mod freshness;
+mod herd;
 mod hostile;
 mod names;
 mod outages;

@@ -63,6 +63,40 @@ async fn a_lost_or_damaged_file_is_fetched_again() {
     }
 }
 
+/// O2, B8: a stored blob that cannot be read for the moment passes through; its row stays, for the outage ends.
+#[tokio::test]
+async fn a_blob_that_cannot_be_read_is_not_a_lost_one() {
+    let (upstream, mut house, layer) = pulled(100_000).await;
+    house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
+    house.stored(&layer.digest).await;
+    house.stop().await;
+    let (file, aside) = (
+        house.stored_file(&layer.digest).unwrap(),
+        house.directory().join("aside"),
+    );
+    std::fs::rename(&file, &aside).unwrap();
+    // A link that leads to itself: nobody can open it, and nobody can say that there is no file.
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    house.restart().await;
+    for count in 2..=3 {
+        house
+            .blob("alpine", &layer.digest)
+            .await
+            .assert_body(&layer.bytes);
+        assert_eq!(upstream.count(&Method::GET, &layer.digest), count);
+    }
+    std::fs::remove_file(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    upstream.stopped().await;
+    house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
+}
+
 /// O2: below the least free space nothing is stored, everything is served, one GET per client.
 #[tokio::test]
 async fn passes_blobs_through_below_the_least_free_space() {

@@ -91,6 +91,19 @@ impl Organization {
         )
     }
 
+    /// Gives it a robot, `<organization>+<name>`, whose password is random enough for a plain SHA-256.
+    #[must_use]
+    pub fn robot(self, name: &str, password: &str) -> Self {
+        let owner = self.0["name"].as_str().unwrap_or_default();
+        output::watch_for(&format!("{owner}+{name}"), password);
+        let digest = crate::images::sha256(password.as_bytes());
+        let hash = digest.replace("sha256:", "$sha256$");
+        self.set(
+            "robots",
+            json!([{ "name": name, "passwordHashes": [{ "hash": hash }] }]),
+        )
+    }
+
     /// What it logs in to its upstream with.
     #[must_use]
     pub fn credentials(self, username: &str, password: &str) -> Self {

@@ -17,6 +17,8 @@ struct Captured {
     encoded: Vec<String>,
     /// Lines with a secret in them.
     leaks: Vec<String>,
+    /// How many lines were searched.
+    searched: usize,
 }
 
 fn captured() -> MutexGuard<'static, Captured> {
@@ -65,6 +67,10 @@ pub(super) fn betrays(bytes: &[u8]) -> bool {
 pub fn assert_nothing_leaked() {
     let captured = captured();
     assert!(
+        captured.searched > 0,
+        "the registry logged nothing, so nothing was searched"
+    );
+    assert!(
         captured.leaks.is_empty(),
         "secrets in the log: {:#?}",
         captured.leaks
@@ -83,6 +89,7 @@ impl<'a> MakeWriter<'a> for Searched {
 
 impl io::Write for Searched {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        captured().searched += 1;
         if betrays(line) {
             captured().leaks.push(String::from_utf8_lossy(line).into_owned());
         }
