@@ -12,11 +12,13 @@ use tempfile::TempDir;
 mod answer;
 mod client;
 mod inside;
+mod lifetime;
 mod organization;
 mod output;
 
 pub use answer::Answer;
 pub use client::{Call, RawAnswer};
+pub use lifetime::{GRACE, audit};
 pub use organization::Organization;
 pub use output::{CANARY, assert_nothing_leaked};
 

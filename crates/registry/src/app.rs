@@ -21,6 +21,7 @@ use crate::auth::key::SigningKeys;
 use crate::auth::passwords::Passwords;
 use crate::auth::token::Tokens;
 use crate::clock::{Clock, millis};
+use crate::gc::Gc;
 use crate::http::admin::Admin;
 use crate::http::{Front, RequestIds, serve};
 use crate::metrics::Metrics;
@@ -43,6 +44,7 @@ pub struct Server {
     admin_address: SocketAddr,
     engine: Arc<Engine>,
     loader: Arc<Loader>,
+    gc: Arc<Gc>,
     admin: Arc<Admin>,
     drain: Duration,
     patience: Duration,
@@ -59,23 +61,29 @@ impl Server {
     /// organizations file is not fatal (C3).
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-        let (engine, nudges) = engine(&config, Arc::clone(&clock)).await?;
+        let (engine, nudges) = engine(&config, clock).await?;
         let keys = signing_keys(&config, &engine.metadata).await?;
         let metrics = Arc::new(Metrics::new());
         let front = front(&config, &engine, &snapshot, &metrics, &keys)?;
         let client = Client::new(upstream_settings(&config.upstream, &metrics));
         let loader = Arc::new(Loader::new(
             config.organizations_file.clone(),
-            engine.metadata.clone(),
+            Arc::clone(&engine),
             client,
-            clock,
             Arc::clone(&snapshot),
             Arc::clone(&metrics),
         ));
         loader.load().await;
         let listener = bind(config.listen).await?;
         let admin_listener = bind(config.admin_listen).await?;
+        let gc = Gc::new(
+            Arc::clone(&engine),
+            Arc::clone(&snapshot),
+            Arc::clone(&metrics),
+            config.gc.interval,
+        );
         let server = Self {
+            gc: Arc::new(gc),
             address: listener.local_addr()?,
             admin_address: admin_listener.local_addr()?,
             admin: Arc::new(Admin {
@@ -113,6 +121,8 @@ impl Server {
                 Filler::new(Arc::clone(&self.engine), snapshot).run(nudges),
             );
         }
+        let gc = Arc::clone(&self.gc);
+        self.work(async move { gc.run().await });
         let loader = Arc::clone(&self.loader);
         self.work(async move {
             loop {
@@ -143,6 +153,11 @@ impl Server {
     /// Where the probes are served.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// What sweeps, collects and deletes.
+    pub fn gc(&self) -> Arc<Gc> {
+        Arc::clone(&self.gc)
     }
 
     /// Reads the organizations file at once instead of at the next tick.

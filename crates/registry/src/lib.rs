@@ -2,11 +2,13 @@
 //! from the upstreams of its organizations.
 //!
 //! `http` reads requests and writes answers, `auth` says who asks and what they may, `pull` decides and carries out,
-//! `organizations` keeps what is served in step with its file. `app` puts them together.
+//! `organizations` keeps what is served in step with its file, `gc` ends what nobody pulls any more. `app` puts them
+//! together.
 
 mod app;
 mod auth;
 mod clock;
+pub mod gc;
 mod http;
 mod metrics;
 mod organizations;

@@ -32,9 +32,7 @@ pub(crate) struct Metrics {
     pub(crate) requests: Requests,
     fills_in_flight: Gauge,
     /// Bytes that the collector has deleted.
-    #[allow(dead_code, reason = "the collector counts here")]
     pub(crate) collected_bytes: Counter,
-    #[allow(dead_code, reason = "the collector tells it")]
     garbage_bytes: Gauge,
 }
 
@@ -91,7 +89,6 @@ impl Metrics {
         self.fills_in_flight.set(signed(fills as u64));
     }
 
-    #[allow(dead_code, reason = "the collector tells it")]
     pub(crate) fn set_garbage_bytes(&self, bytes: u64) {
         self.garbage_bytes.set(signed(bytes));
     }

@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use quayside_config::organizations::Organization;
-use quayside_metadata::OrganizationId;
+use quayside_metadata::{MetadataError, OrganizationId};
 use quayside_oci::OrganizationName;
 use quayside_upstream::Upstream;
 use secrecy::ExposeSecret as _;
 
 use crate::clock::{Millis, NEVER, millis};
 use crate::metrics::OrganizationMetrics;
-use crate::pull::Contact;
 use crate::pull::freshness::Policy;
+use crate::pull::{Contact, Engine};
 
 /// One organization as it is served: what the file says, its row, and its way to upstream.
 pub(crate) struct Served {
@@ -100,4 +100,25 @@ impl Snapshot {
     pub(crate) fn by_id(&self, id: OrganizationId) -> Option<&Arc<Served>> {
         self.by_name.values().find(|served| served.id == id)
     }
+}
+
+/// Gives the tags and pins that never end an end wherever the TTL is not 0 (any more), and says how many that were
+/// (E3). What has an end keeps it.
+pub(crate) async fn limit_endless(engine: &Engine, snapshot: &Snapshot) -> Result<u64, MetadataError> {
+    let mut limited = 0;
+    for served in snapshot
+        .by_name
+        .values()
+        .filter(|served| served.spec.ttl.is_some())
+    {
+        let ends_at = served.end(engine.now());
+        loop {
+            let step = engine.metadata.limit_endless(served.id, ends_at).await?;
+            if step == 0 {
+                break;
+            }
+            limited += step;
+        }
+    }
+    Ok(limited)
 }

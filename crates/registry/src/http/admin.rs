@@ -73,6 +73,7 @@ impl Admin {
     async fn metrics(&self) -> Response {
         self.metrics.set_fills_in_flight(self.engine.running.count());
         self.read_usages().await;
+        self.read_garbage().await;
         match self.metrics.encode() {
             Ok(metrics) => respond(StatusCode::OK, metrics::CONTENT_TYPE, Bytes::from(metrics)),
             Err(error) => {
@@ -82,6 +83,13 @@ impl Admin {
                     "metrics could not be written\n",
                 )
             }
+        }
+    }
+
+    async fn read_garbage(&self) {
+        let reading = self.engine.metadata.garbage_bytes();
+        if let Ok(Ok(bytes)) = tokio::time::timeout(DATABASE_PATIENCE, reading).await {
+            self.metrics.set_garbage_bytes(bytes);
         }
     }
 

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use quayside_config::organizations::{self, FileError, Merged, Organization, Refused};
-use quayside_metadata::{Metadata, MetadataError, OrganizationId, OrganizationIdentity};
+use quayside_metadata::{MetadataError, OrganizationId, OrganizationIdentity};
 use quayside_oci::OrganizationName;
 use quayside_upstream::{Client, Spec, Upstream};
 use tokio::sync::Mutex;
 
-use super::{Served, Snapshot};
-use crate::clock::{Clock, millis};
+use super::{Served, Snapshot, limit_endless};
+use crate::clock::millis;
 use crate::metrics::Metrics;
+use crate::pull::Engine;
 
 /// How often the file is looked at.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
@@ -32,9 +33,8 @@ enum ReloadError {
 /// Keeps the snapshot in step with the file.
 pub(crate) struct Loader {
     path: PathBuf,
-    metadata: Metadata,
+    engine: Arc<Engine>,
     client: Client,
-    clock: Arc<dyn Clock>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     metrics: Arc<Metrics>,
     last: Mutex<Last>,
@@ -50,17 +50,15 @@ struct Last {
 impl Loader {
     pub(crate) fn new(
         path: PathBuf,
-        metadata: Metadata,
+        engine: Arc<Engine>,
         client: Client,
-        clock: Arc<dyn Clock>,
         snapshot: Arc<ArcSwap<Snapshot>>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             path,
-            metadata,
+            engine,
             client,
-            clock,
             snapshot,
             metrics,
             last: Mutex::default(),
@@ -104,6 +102,7 @@ impl Loader {
         };
         let file = organizations::parse(content).map_err(refuse)?;
         let known = self
+            .engine
             .metadata
             .known_organizations()
             .await
@@ -145,7 +144,20 @@ impl Loader {
         tracing::info!(organizations = snapshot.by_name.len(), "organizations applied");
         let names: HashSet<&str> = snapshot.by_name.keys().map(OrganizationName::as_str).collect();
         self.metrics.keep_organizations(|name| names.contains(name));
-        self.snapshot.store(Arc::new(snapshot));
+        let snapshot = Arc::new(snapshot);
+        self.snapshot.store(Arc::clone(&snapshot));
+        self.end_the_endless(&snapshot)
+            .await
+            .map_err(ReloadError::Metadata)
+    }
+
+    /// E3: renewals of before that say never are written first, so that they get an end too.
+    async fn end_the_endless(&self, snapshot: &Snapshot) -> Result<(), MetadataError> {
+        self.engine.renewals.written(&self.engine.metadata).await?;
+        let limited = limit_endless(&self.engine, snapshot).await?;
+        if limited > 0 {
+            tracing::info!(limited, "tags that would never have ended have an end now");
+        }
         Ok(())
     }
 
@@ -190,8 +202,9 @@ impl Loader {
         });
         let present = present.map(|known| (known.uid.clone(), known.upstream.clone()));
         let keep: Vec<_> = unserved.chain(present).collect();
-        self.metadata
-            .sync_organizations(&identities, &keep, self.clock.now())
+        self.engine
+            .metadata
+            .sync_organizations(&identities, &keep, self.engine.now())
             .await
             .map_err(ReloadError::Metadata)
     }

@@ -113,7 +113,7 @@ impl Engine {
     }
 
     async fn confirmed(
-        &self,
+        self: &Arc<Self>,
         request: &Request<'_>,
         key: &TagKey,
         entry: &Arc<TagEntry>,
@@ -154,10 +154,25 @@ impl Engine {
             // Revive; the others do not follow from a confirmation.
             _ => match self.take_stored(request.served, key, &entry.ready.digest).await? {
                 Some(entry) => return Ok(Pulled::new(&entry.ready, CacheStatus::Revalidated)),
-                None => return Err(PullError::Unknown(Subject::Manifest)),
+                None => return self.fetch_collected(request, key).await,
             },
         }
         Ok(pulled)
+    }
+
+    /// What upstream confirmed was collected while upstream was asked: as if it had never been there.
+    async fn fetch_collected(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        key: &TagKey,
+    ) -> Result<Pulled, PullError> {
+        match self.refresh(request.served, key.clone(), None).await {
+            Refreshed::Stored(entry) | Refreshed::Confirmed(entry) => {
+                Ok(Pulled::new(&entry.ready, CacheStatus::Miss))
+            }
+            Refreshed::Unconfirmed(_, why) => Err(reason(why)),
+            Refreshed::Failed(error) => Err(error),
+        }
     }
 
     fn unconfirmed(

@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use quayside_metadata::{ManifestId, Metadata, Renewal, RepositoryId};
+use quayside_metadata::{ManifestId, Metadata, MetadataError, Renewal, RepositoryId};
 use tokio::sync::Notify;
 
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
@@ -81,22 +81,31 @@ impl Renewals {
         batch.push(renewal);
     }
 
-    /// Writes what waits now. Returns once it, and everything taken before it, is in the database.
+    /// Writes what waits now. Returns once it, and everything taken before it, is in the database; what the database
+    /// does not take goes on waiting.
     pub(crate) async fn flush(&self, metadata: &Metadata) {
+        // It was logged, and is in the next batch.
+        let _ = self.written(metadata).await;
+    }
+
+    /// As [`Renewals::flush`], for who may not go on unless all of it is written.
+    pub(crate) async fn written(&self, metadata: &Metadata) -> Result<(), MetadataError> {
         let _turn = self.writing.lock().await;
         let taken = mem::take(&mut *self.batch.lock().unwrap_or_else(PoisonError::into_inner));
         let renewals: Vec<Renewal> = taken.entries.into_iter().flatten().collect();
         if renewals.is_empty() {
-            return;
+            return Ok(());
         }
-        if let Err(error) = metadata.renew(&renewals).await {
+        let written = metadata.renew(&renewals).await;
+        if let Err(error) = &written {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = error as &dyn std::error::Error,
                 count = renewals.len(),
                 "renewals wait for the database"
             );
             self.put_back(renewals);
         }
+        written
     }
 
     fn put_back(&self, renewals: Vec<Renewal>) {

@@ -188,6 +188,11 @@ impl Warm {
         self.manifests.insert(key, Arc::clone(ready));
     }
 
+    /// Something was released here: who asks for a manifest by its digest now takes it back (M9).
+    pub(crate) fn forget_manifests(&self) {
+        self.manifests.invalidate_all();
+    }
+
     pub(crate) fn tag(&self, key: &TagKey, now: Millis) -> Option<Arc<TagEntry>> {
         self.tags
             .get(key)
