@@ -13,6 +13,7 @@ mod freshness;
 mod herd;
 mod hostile;
 mod names;
+mod operation;
 mod outages;
 mod probes;
 mod renewals;

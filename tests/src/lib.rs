@@ -8,6 +8,7 @@
     clippy::missing_panics_doc
 )]
 
+pub mod certificates;
 pub mod conformance;
 pub mod containerd;
 pub mod cosign;

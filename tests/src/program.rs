@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::ports;
-use crate::tools::{self, Daemon};
+use crate::tools::{self, Daemon, Outcome};
 
 /// How long a build may take when nothing of it is there yet, beside other builds.
 const BUILD_LIMIT: Duration = Duration::from_mins(20);
@@ -38,7 +38,7 @@ impl Program {
             "SERVER_HOSTNAME": address.to_string(),
             "PREFERRED_URL_SCHEME": "http",
             "listen": address.to_string(),
-            "adminListen": "127.0.0.1:0",
+            "adminListen": ports::free().to_string(),
             "organizationsFile": file,
             "database": { "sqlite": { "path": home.path().join("quayside.db") } },
             "storage": { "filesystem": { "path": home.path().join("blobs"), "minFreeBytes": 0 } },
@@ -79,9 +79,31 @@ impl Program {
         self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
     }
 
+    /// Its config.yaml.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Runs a command of the program with this configuration to its end, beside what runs already.
+    pub async fn run(&self, words: &[&str]) -> Outcome {
+        let mut command = tools::command(&self.binary);
+        command.args(words).arg("--config").arg(&self.config);
+        tools::run(command).await
+    }
+
     /// Ends it as `kill -9` does.
     pub fn kill(&mut self) {
         self.daemon = None;
+    }
+
+    /// Ends it as `kill` does, and returns its exit status.
+    ///
+    /// # Panics
+    /// If it does not run, or does not end.
+    pub async fn stop(&mut self) -> Option<i32> {
+        let mut daemon = self.daemon.take().expect("the program runs");
+        daemon.terminate();
+        daemon.ended().await
     }
 
     /// Starts it again over the same directory.

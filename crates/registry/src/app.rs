@@ -23,6 +23,8 @@ use crate::auth::token::Tokens;
 use crate::clock::{Clock, millis};
 use crate::gc::Gc;
 use crate::http::admin::Admin;
+use crate::http::serve::{Listener, Stop};
+use crate::http::tls::{self, Certificates};
 use crate::http::{Front, RequestIds, serve};
 use crate::metrics::Metrics;
 use crate::organizations::Snapshot;
@@ -50,6 +52,8 @@ pub struct Server {
     patience: Duration,
     /// Ends the accept loops.
     stop: CancellationToken,
+    /// Ends the connections.
+    cut: CancellationToken,
     /// Ends what runs for as long as the process does.
     end: CancellationToken,
     connections: TaskTracker,
@@ -74,6 +78,8 @@ impl Server {
             Arc::clone(&metrics),
         ));
         loader.load().await;
+        let tls = config.tls.as_ref().map(Certificates::load).transpose();
+        let certificates = tls.context("set up TLS")?.map(Arc::new);
         let listener = bind(config.listen).await?;
         let admin_listener = bind(config.admin_listen).await?;
         let gc = Gc::new(
@@ -98,17 +104,47 @@ impl Server {
             drain: config.drain,
             patience: config.shutdown,
             stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
             end: CancellationToken::new(),
             connections: TaskTracker::new(),
             workers: TaskTracker::new(),
         };
         server.spawn_workers(snapshot, nudges);
-        let (stop, tracker) = (server.stop.clone(), server.connections.clone());
-        tokio::spawn(serve::run(listener, front, stop, tracker));
-        // Probes are answered to the very end: a pod that finishes its transfers is alive.
-        let (end, admin) = (server.end.clone(), Arc::clone(&server.admin));
-        tokio::spawn(serve::run(admin_listener, admin, end, TaskTracker::new()));
+        server.listen(listener, certificates, front);
+        server.listen_to_administrators(admin_listener);
         Ok(server)
+    }
+
+    fn listen(&self, tcp: TcpListener, certificates: Option<Arc<Certificates>>, front: Arc<Front>) {
+        if let Some(certificates) = certificates.clone() {
+            let clock = Arc::clone(&self.engine.clock);
+            self.work(async move {
+                loop {
+                    clock.sleep(tls::INTERVAL).await;
+                    certificates.reload();
+                }
+            });
+        }
+        let listener = Listener { tcp, certificates };
+        let stop = Stop {
+            accepting: self.stop.clone(),
+            serving: self.cut.clone(),
+        };
+        tokio::spawn(serve::run(listener, front, stop, self.connections.clone()));
+    }
+
+    /// Probes are answered to the very end: a pod that finishes its transfers is alive.
+    fn listen_to_administrators(&self, tcp: TcpListener) {
+        let listener = Listener {
+            tcp,
+            certificates: None,
+        };
+        let stop = Stop {
+            accepting: self.end.clone(),
+            serving: self.end.clone(),
+        };
+        let admin = Arc::clone(&self.admin);
+        tokio::spawn(serve::run(listener, admin, stop, TaskTracker::new()));
     }
 
     fn spawn_workers(&self, snapshot: Arc<ArcSwap<Snapshot>>, nudges: Nudges) {
@@ -171,17 +207,18 @@ impl Server {
         tokio::time::sleep(self.drain).await;
         self.stop.cancel();
         self.connections.close();
+        self.engine.running.drop_unattended();
         let finished = async {
             self.connections.wait().await;
             self.engine.running.finish().await;
         };
         if tokio::time::timeout(self.patience, finished).await.is_err() {
-            tracing::warn!(
-                connections = self.connections.len(),
-                "stopping with transfers unfinished"
-            );
+            let (connections, fills) = (self.connections.len(), self.engine.running.count());
+            tracing::warn!(connections, fills, "stopping with transfers unfinished");
         }
-        self.engine.running.end().await;
+        self.engine.running.cut().await;
+        self.cut.cancel();
+        self.connections.wait().await;
         self.end.cancel();
         self.workers.close();
         self.workers.wait().await;

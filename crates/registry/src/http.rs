@@ -12,6 +12,7 @@ pub(crate) mod manifests;
 pub(crate) mod range;
 pub(crate) mod referrers;
 pub(crate) mod serve;
+pub(crate) mod tls;
 pub(crate) mod token;
 pub(crate) mod v2;
 

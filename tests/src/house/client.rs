@@ -133,12 +133,17 @@ impl House {
             .collect()
     }
 
+    /// A request to a path of the admin port, without a token.
+    pub fn admin_call(&self, method: Method, path: &str) -> Call {
+        let url = format!("http://{}{path}", self.server().admin_address());
+        Call {
+            request: self.client.request(method, url),
+        }
+    }
+
     /// GET of a path on the admin port.
     pub async fn admin(&self, path: &str) -> Answer {
-        let request = self
-            .client
-            .get(format!("http://{}{path}", self.server().admin_address()));
-        Call { request }.send().await
+        self.admin_call(Method::GET, path).send().await
     }
 
     /// A bare connection to the OCI API.

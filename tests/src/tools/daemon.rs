@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::eventually::{PATIENCE, holds_within};
+
 /// How long a daemon may take until it is ready, on a machine that is busy.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
@@ -65,6 +67,33 @@ impl Daemon {
             panic!("ended without writing {marker:?}:\n{}", self.log());
         };
         find(&log).expect("just seen")
+    }
+
+    /// Asks the program to end, as `kill` does.
+    ///
+    /// # Panics
+    /// If it is gone already.
+    pub fn terminate(&self) {
+        let status = Command::new(super::system("kill"))
+            .args(["-TERM", &self.pid().to_string()])
+            .status();
+        assert!(status.expect("run kill").success(), "it is gone already");
+    }
+
+    /// The exit status, once the program has ended by itself; absent if a signal ended it.
+    ///
+    /// # Panics
+    /// With the log, if it takes too long.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let mut ended = None;
+        let child = &mut self.child;
+        let gone = holds_within(PATIENCE, || {
+            ended = child.try_wait().expect("wait for a child");
+            std::future::ready(ended.is_some())
+        })
+        .await;
+        assert!(gone, "has not ended in {PATIENCE:?}:\n{}", self.log());
+        ended.and_then(|status| status.code())
     }
 
     /// Ends the program as a loss of power would, and waits until it is gone.

@@ -19,11 +19,7 @@ use crate::pull::{CacheStatus, Method};
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 
-pub(crate) async fn answer(
-    context: &Context<'_>,
-    name: &FullName,
-    digest: Digest,
-) -> Answered {
+pub(crate) async fn answer(context: &Context<'_>, name: &FullName, digest: Digest) -> Answered {
     let authorized = context.authorize(name).await?;
     let etag = etag(&digest);
     let unchanged = conditional::is_not_modified(context.headers, &etag);

@@ -28,7 +28,7 @@ pub(crate) fn manifest(
 
 pub(crate) fn blob(context: &Context<'_>, name: &FullName, answered: Answered) -> Result<Response, Problem> {
     count(context, name, answered, |served, outcome| {
-        served.metrics.blobs.count(outcome)
+        served.metrics.blobs.count(outcome);
     })
 }
 

@@ -55,8 +55,8 @@ impl Problem {
 
     /// Whether it is a 401 that another token may mend (A1).
     pub(crate) fn asks_for_another_token(&self) -> bool {
-        let challenges = self.headers.iter().filter(|(name, _)| name == header::WWW_AUTHENTICATE);
-        challenges.into_iter().any(|(_, value)| value.contains("error=\""))
+        let mut headers = self.headers.iter();
+        headers.any(|(name, value)| name == header::WWW_AUTHENTICATE && value.contains("error=\""))
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
@@ -160,6 +160,11 @@ impl From<PullError> for Problem {
             }
             PullError::Unknown(subject) => unknown(subject),
             PullError::Metadata(source) => of_metadata(source),
+            PullError::Stopping => {
+                let message = "this registry stops; try again";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
+                    .retry_after(RETRY_STOPPING)
+            }
             PullError::Busy { upstream } => {
                 let message = format!(
                     "storage takes no bytes and too many transfers from {upstream} pass it by already; try again"
@@ -195,7 +200,10 @@ fn unknown(subject: Subject) -> Problem {
 }
 
 fn of_metadata(source: Arc<MetadataError>) -> Problem {
-    if matches!(*source, MetadataError::Unavailable { .. }) {
+    if matches!(
+        *source,
+        MetadataError::Unavailable { .. } | MetadataError::Corrupt { .. }
+    ) {
         let message = "the database does not answer; try again";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
             .cause(source)

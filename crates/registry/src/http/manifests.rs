@@ -21,11 +21,7 @@ const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub(crate) const IMMUTABLE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
-pub(crate) async fn answer(
-    context: &Context<'_>,
-    name: &FullName,
-    reference: Reference,
-) -> Answered {
+pub(crate) async fn answer(context: &Context<'_>, name: &FullName, reference: Reference) -> Answered {
     let authorized = context.authorize(name).await?;
     let caching = if matches!(reference, Reference::Tag(_)) {
         REVALIDATE

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::Response;
 use super::body::Body;
 use super::headguard::{HeadGuard, Phase, too_slow};
+use super::tls::Certificates;
 use crate::pull::blobs::BodyError;
 
 /// What hyper buffers per connection, in either direction.
@@ -42,27 +43,38 @@ pub(crate) trait Answer: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response> + Send;
 }
 
-/// Accepts connections until `stop`; then idle ones are closed, and busy ones finish what they are at. `tracker`
-/// knows when the last of them has.
-pub(crate) async fn run(
-    listener: TcpListener,
-    answer: impl Answer,
-    stop: CancellationToken,
-    tracker: TaskTracker,
-) {
+/// Where connections come from.
+pub(crate) struct Listener {
+    pub(crate) tcp: TcpListener,
+    /// The certificate, where TLS is spoken.
+    pub(crate) certificates: Option<Arc<Certificates>>,
+}
+
+/// How connections come to their end.
+#[derive(Clone)]
+pub(crate) struct Stop {
+    /// None is accepted any more, idle ones are closed, and busy ones finish what they are at.
+    pub(crate) accepting: CancellationToken,
+    /// All are cut.
+    pub(crate) serving: CancellationToken,
+}
+
+/// Accepts connections until it is stopped. `tracker` knows when the last of them has ended.
+pub(crate) async fn run(listener: Listener, answer: impl Answer, stop: Stop, tracker: TaskTracker) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let place = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.accepting.cancelled() => return,
             place = Arc::clone(&places).acquire_owned() => place,
         };
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            () = stop.accepting.cancelled() => return,
+            accepted = listener.tcp.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connection(stream, peer, answer.clone(), stop.clone());
+                let certificates = listener.certificates.clone();
+                let connection = open(stream, peer, certificates, answer.clone(), stop.clone());
                 tracker.spawn(async move {
                     let _place = place;
                     connection.await;
@@ -79,9 +91,43 @@ pub(crate) async fn run(
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, answer: impl Answer, stop: CancellationToken) {
+async fn open(
+    stream: TcpStream,
+    peer: SocketAddr,
+    certificates: Option<Arc<Certificates>>,
+    answer: impl Answer,
+    stop: Stop,
+) {
     // Answers are written in few large pieces; waiting for more would only add latency.
     let _ = stream.set_nodelay(true);
+    let serving = async {
+        let Some(certificates) = certificates else {
+            return connection(stream, peer, answer, stop.accepting).await;
+        };
+        // Who has not asked for anything yet is idle.
+        let secured = tokio::select! {
+            secured = certificates.accept(stream) => secured,
+            () = stop.accepting.cancelled() => return,
+        };
+        match secured {
+            Ok(stream) => connection(stream, peer, answer, stop.accepting).await,
+            Err(error) => {
+                tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection not secured");
+            }
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = stop.serving.cancelled() => {}
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    answer: impl Answer,
+    stop: CancellationToken,
+) {
     let phase = Phase::default();
     let service = service_fn(|request| {
         phase.answering();

@@ -56,6 +56,10 @@ pub(crate) enum PullError {
     #[error("wait for one of the transfers that pass through to {upstream}")]
     Busy { upstream: Arc<str> },
 
+    /// The registry stops and does not wait any longer.
+    #[error("finish before the registry stops")]
+    Stopping,
+
     /// Shared work died; its cause was logged where it happened.
     #[error("wait for shared work")]
     Vanished(#[from] super::flights::Vanished),

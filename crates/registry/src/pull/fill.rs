@@ -155,9 +155,18 @@ pub(crate) async fn run(engine: &Engine, order: &Order, fill: &Fill) -> Outcome 
             Ok(ingest) => ingest,
             Err(error) => return storage_fault(order, &error),
         };
-        match read(engine, order, fill, &mut ingest).await {
+        let read = tokio::select! {
+            read = read(engine, order, fill, &mut ingest) => read,
+            // Not later than this: what is verified is stored.
+            () = fill.stopped() => Err(Stopped::End),
+        };
+        match read {
             Ok(size) => keep(engine, order, purpose, ingest, size).await,
             Err(Stopped::Storage(error)) => storage_fault(order, &error),
+            Err(Stopped::End) => {
+                ingest.fail(Arc::new(PullError::Stopping));
+                Outcome::Failed(PullError::Stopping)
+            }
             Err(Stopped::Upstream(error)) => {
                 tracing::warn!(
                     digest = %order.digest, upstream = %order.served.address,
@@ -196,6 +205,8 @@ async fn purpose(engine: &Engine, order: &Order) -> Result<Option<Purpose>, Pull
 enum Stopped {
     Upstream(PullError),
     Storage(IngestError),
+    /// The registry stops.
+    End,
 }
 
 async fn read(engine: &Engine, order: &Order, fill: &Fill, ingest: &mut Ingest) -> Result<u64, Stopped> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use quayside_metadata::OrganizationId;
 use quayside_oci::Digest;
@@ -12,11 +13,12 @@ use tokio_util::task::TaskTracker;
 use super::Engine;
 use super::error::PullError;
 use super::fill::{self, Fill, Outcome};
-use super::flights::Vanished;
 use super::resume::Order;
 
 /// Fills that clients caused and that may read from upstreams at the same time.
 const CLIENT_FILLS: usize = 32;
+/// How long a verified blob may take into storage after everything else was cut.
+const CUT_PATIENCE: Duration = Duration::from_secs(5);
 
 type Key = (Digest, u64, Option<OrganizationId>);
 type Table = Arc<Mutex<HashMap<Key, Arc<Fill>>>>;
@@ -82,16 +84,17 @@ impl Running {
         self.fills.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// The running fill that this order may share, if there is one.
+    /// The running fill that this order may share, if there is one. A client joins it.
     pub(crate) fn find(&self, order: &Order) -> Option<Arc<Fill>> {
-        look(&self.fills.lock().unwrap_or_else(PoisonError::into_inner), order)
+        let fills = self.fills.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&fills, order).inspect(|fill| fill.attend())
     }
 
     /// The running fill that this order may share, started if there is none.
     pub(crate) fn join(&self, engine: &Arc<Engine>, order: Order, attendance: Attendance) -> Arc<Fill> {
         let (fill, entry) = {
             let mut fills = self.fills.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(fill) = look(&fills, &order) {
+            let (fill, entry) = if let Some(fill) = look(&fills, &order) {
                 (fill, None)
             } else {
                 let key = (order.digest.clone(), order.size, order.served.scope());
@@ -103,11 +106,13 @@ impl Running {
                     fill: Arc::clone(&fill),
                 };
                 (fill, Some(entry))
+            };
+            // Under the lock: a fill that a client has joined is not dropped a moment later.
+            if attendance == Attendance::Client {
+                fill.attend();
             }
+            (fill, entry)
         };
-        if attendance == Attendance::Client {
-            fill.attend();
-        }
         if let Some(entry) = entry {
             let permits = (attendance == Attendance::Client).then(|| Arc::clone(&self.permits));
             self.tasks.spawn(work(Arc::clone(engine), order, entry, permits));
@@ -115,40 +120,45 @@ impl Running {
         fill
     }
 
-    /// Ends the fills that no client joined, and waits for the others: they outlive their clients (B2), and what
-    /// a client has read to its end may still be on its way into storage.
+    /// Ends the fills that no client joined. Who comes now starts afresh.
+    pub(crate) fn drop_unattended(&self) {
+        let mut fills = self.fills.lock().unwrap_or_else(PoisonError::into_inner);
+        fills.retain(|_, fill| {
+            let attended = fill.is_attended();
+            if !attended {
+                fill.stop();
+            }
+            attended
+        });
+    }
+
+    /// Waits for all fills: they outlive their clients (B2), and what a client has read to its end may still be on
+    /// its way into storage.
     pub(crate) async fn finish(&self) {
-        {
-            let fills = self.fills.lock().unwrap_or_else(PoisonError::into_inner);
-            fills
-                .values()
-                .filter(|fill| !fill.is_attended())
-                .for_each(|fill| fill.stop());
-        }
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Ends all fills.
-    pub(crate) async fn end(&self) {
+    /// Ends all fills. What is verified is still stored; what hangs in there is left to the next start.
+    pub(crate) async fn cut(&self) {
         self.end.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(CUT_PATIENCE, self.finish()).await.is_err() {
+            tracing::warn!(fills = self.tasks.len(), "storage or database hold fills up");
+        }
     }
 }
 
 async fn work(engine: Arc<Engine>, order: Order, entry: Entry, permits: Option<Arc<Semaphore>>) {
     let fill = Arc::clone(&entry.fill);
-    let run = async {
-        let _permit = match permits {
+    let permit = async {
+        match permits {
             Some(permits) => permits.acquire_owned().await.ok(),
             None => None,
-        };
-        fill::run(&engine, &order, &fill).await
+        }
     };
     let outcome = tokio::select! {
-        outcome = run => outcome,
-        () = fill.stopped() => Outcome::Failed(PullError::Vanished(Vanished)),
+        _permit = permit => fill::run(&engine, &order, &fill).await,
+        () = fill.stopped() => Outcome::Failed(PullError::Stopping),
     };
     // Out of the table before anybody hears of the end: the next request starts afresh (B3).
     drop(entry);

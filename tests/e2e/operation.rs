@@ -1,0 +1,6 @@
+//! SPEC §11: what somebody sees and does who runs the registry.
+
+mod admin;
+mod metrics;
+mod stop;
+mod tls;
