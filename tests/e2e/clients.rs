@@ -3,6 +3,7 @@
 mod conformance;
 mod containerd;
 mod crane;
+mod login;
 mod podman;
 mod program;
 mod puller;

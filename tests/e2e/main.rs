@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod access_matrix;
 mod accounting;
 mod background;
 mod blobs;
@@ -12,10 +13,13 @@ mod formats;
 mod freshness;
 mod herd;
 mod hostile;
+mod listing;
+mod logins;
 mod names;
 mod operation;
 mod outages;
 mod probes;
+mod referrers;
 mod renewals;
 mod scene;
 mod sharing;

@@ -85,6 +85,17 @@ impl Containerd {
         self.pull_platforms(image, Platforms::Own).await
     }
 
+    /// As [`Containerd::pull`], with a name and a password.
+    pub async fn pull_as(&self, image: &str, user: &str, password: &str) -> Outcome {
+        let mut command = self.ctr(&["images", "pull", "--plain-http", "--user"]);
+        command.arg(format!("{user}:{password}")).arg(image);
+        let outcome = tools::run(command).await;
+        Outcome {
+            line: outcome.line.replace(password, "…"),
+            ..outcome
+        }
+    }
+
     /// As [`Containerd::pull`], of one platform or of all.
     pub async fn pull_platforms(&self, image: &str, platforms: Platforms) -> Outcome {
         let mut command = self.ctr(&["images", "pull", "--plain-http"]);

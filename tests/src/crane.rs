@@ -29,6 +29,28 @@ impl Crane {
         }
     }
 
+    /// Logs in to a registry.
+    pub async fn login(&self, registry: &str, user: &str, password: &str) -> Outcome {
+        let mut command = self.command("auth");
+        command.args(["login", "--password-stdin", "--username", user, registry]);
+        command.stdin(tools::secret(self.home.path(), password));
+        tools::run(command).await
+    }
+
+    /// The tags of a repository, a line each.
+    pub async fn tags(&self, repository: &str) -> Outcome {
+        let mut command = self.command("ls");
+        command.arg(repository);
+        tools::run(command).await
+    }
+
+    /// The repositories of a registry, a line each.
+    pub async fn catalog(&self, registry: &str) -> Outcome {
+        let mut command = self.command("catalog");
+        command.arg(registry);
+        tools::run(command).await
+    }
+
     /// Pulls an image of this platform into a file.
     pub async fn pull(&self, image: &str) -> Outcome {
         let mut command = self.command("pull");

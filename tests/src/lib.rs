@@ -16,6 +16,7 @@ pub mod crane;
 pub mod distribution;
 pub mod eventually;
 pub mod fake;
+pub mod helm;
 pub mod house;
 pub mod image_copy;
 pub mod images;

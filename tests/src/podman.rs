@@ -62,6 +62,28 @@ impl Podman {
         tools::run(command).await
     }
 
+    /// Logs in to a registry over plain HTTP.
+    pub async fn login(&self, registry: &str, user: &str, password: &str) -> Outcome {
+        let mut command = self.command();
+        command.args([
+            "login",
+            "--tls-verify=false",
+            "--password-stdin",
+            "--username",
+            user,
+            registry,
+        ]);
+        command.stdin(tools::secret(self.home.path(), password));
+        tools::run(command).await
+    }
+
+    /// Forgets what it logged in with.
+    pub async fn logout(&self, registry: &str) -> Outcome {
+        let mut command = self.command();
+        command.args(["logout", registry]);
+        tools::run(command).await
+    }
+
     /// The digests under which it knows an image that it has: of the manifest, and of the index if it came by one.
     ///
     /// # Panics

@@ -77,6 +77,16 @@ pub fn command(program: &Path) -> std::process::Command {
     command
 }
 
+/// A password for the standard input of a program, so that it stands in no list of processes and in no message.
+///
+/// # Panics
+/// If it cannot be written into `directory`.
+pub fn secret(directory: &Path, password: &str) -> Stdio {
+    let file = directory.join("password");
+    std::fs::write(&file, password).expect("write a password");
+    std::fs::File::open(&file).expect("open a password").into()
+}
+
 /// How much of an index is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Platforms {

@@ -110,6 +110,7 @@ cargo_tool cargo-nextest 0.9.151 --no-default-features --features default-no-upd
 cargo_tool cargo-deny 0.20.2
 go_tool registry github.com/distribution/distribution/v3/cmd/registry v3.1.2 distribution
 go_tool crane github.com/google/go-containerregistry/cmd/crane v0.22.1
+go_tool helm helm.sh/helm/v3/cmd/helm v3.22.0
 mkdir -p "$bin/containerd2"
 for tool in containerd ctr containerd-shim-runc-v2; do
   go_tool "$tool" "github.com/containerd/containerd/v2/cmd/$tool" v2.4.2 "containerd2/$tool"
