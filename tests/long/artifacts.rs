@@ -1,6 +1,7 @@
 //! oras: artifacts, what refers to them, and whole indexes.
 
 use quayside_tests::distribution::{Access, Distribution, Edition};
+use quayside_tests::fake::FakeUpstream;
 use quayside_tests::house::{House, Organization};
 use quayside_tests::images::{self, Image, Index};
 use quayside_tests::oras::Oras;
@@ -52,6 +53,36 @@ async fn oras_discovers_what_refers_to_an_image() {
     let name = format!("{}/acme/app:1", house.authority());
     let printed = Oras::new().discover(&name).await.ok();
     assert!(printed.contains("application/vnd.example.sbom"), "{printed}");
+}
+
+/// L2, M10: an upstream with the referrers API is asked by that; what was pulled of it is found while it is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn oras_discovers_by_the_referrers_api() {
+    const SBOM: &str = "application/vnd.example.sbom";
+    let upstream = FakeUpstream::start().await;
+    let image = Image::runnable("app");
+    let sbom = Image::builder()
+        .subject(&image.manifest)
+        .artifact_type(SBOM)
+        .build();
+    upstream.push("app", "1", &image);
+    upstream.push_untagged("app", &sbom);
+    upstream.add_referrers("app", image.digest(), &[&sbom]);
+    upstream.add_referrers("app", sbom.digest(), &[]);
+    let acme = Organization::of(&upstream).background();
+    let house = reachable::house().system_clock().organization(acme).start().await;
+    let name = format!("{}/acme/app", house.authority());
+    let tagged = format!("{name}:1");
+    let found = Oras::new().discover(&tagged).await.ok();
+    assert!(found.contains(sbom.digest()), "{found}");
+    assert_eq!(
+        upstream.count_where(|request| request.path.contains("manifests/sha256-")),
+        0
+    );
+    Oras::new().pull(&format!("{name}@{}", sbom.digest())).await.ok();
+    upstream.stopped().await;
+    let found = Oras::new().discover(&tagged).await.ok();
+    assert!(found.contains(sbom.digest()) && found.contains(SBOM), "{found}");
 }
 
 /// M12, M13, B2: everything of an index at once, all platforms.
