@@ -54,6 +54,8 @@ fn given() -> anyhow::Result<SecretString> {
 }
 
 fn typed_twice() -> anyhow::Result<SecretString> {
+    // Before the prompt, so that nothing that follows it is shown.
+    let _hidden = Hidden::begin()?;
     let first = typed("Password: ")?;
     let second = typed("Again: ")?;
     if first.expose_secret() != second.expose_secret() {
@@ -67,10 +69,7 @@ fn typed(prompt: &str) -> anyhow::Result<SecretString> {
     write!(terminal, "{prompt}").context("prompt for the password")?;
     terminal.flush().context("prompt for the password")?;
     let mut text = String::new();
-    let read = {
-        let _hidden = Hidden::begin()?;
-        stdin().read_line(&mut text)
-    };
+    let read = stdin().read_line(&mut text);
     // The line's end was not echoed either.
     writeln!(terminal).context("prompt for the password")?;
     read.context("read the password from the terminal")?;
