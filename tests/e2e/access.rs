@@ -1,7 +1,7 @@
 //! SPEC §7: who may pull what, and how they say who they are.
 
 use http::Method;
-use quayside_tests::house::{Answer, House, Organization};
+use quayside_tests::house::{Answer, House, Organization, START};
 use serde_json::json;
 
 use crate::scene::scene;
@@ -303,7 +303,7 @@ async fn wrong_credentials_are_refused_where_none_are_needed() {
 /// A3: a public organization needs no token for what is cached, and a public pull renews nothing.
 #[tokio::test]
 async fn a_public_pull_needs_no_token_and_renews_nothing() {
-    let scene = scene(|acme| acme.public().member("alice").ttl(60)).await;
+    let mut scene = scene(|acme| acme.public().member("alice").ttl(60)).await;
     scene
         .house
         .call(Method::GET, PATH)
@@ -319,6 +319,7 @@ async fn a_public_pull_needs_no_token_and_renews_nothing() {
     assert_eq!(scene.contacts(), before);
     scene.house.advance_seconds(2);
     scene.house.get(PATH).await.assert_error(401, "UNAUTHORIZED");
+    assert_eq!(scene.final_end().await, START + 60_000);
 }
 
 /// E2, A3: tag lists are for those who may pull.

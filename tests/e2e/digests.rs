@@ -160,7 +160,7 @@ async fn a_digest_pull_long_after_the_head_revives_nothing() {
 /// M11: polling by HEAD alone lets a tag expire.
 #[tokio::test]
 async fn polling_by_head_alone_lets_a_tag_expire() {
-    let scene = scene(|acme| acme.ttl(60)).await;
+    let mut scene = scene(|acme| acme.ttl(60)).await;
     scene.house.manifest("alpine", "1").await;
     for _ in 0..5 {
         scene.house.advance_seconds(11);
@@ -173,8 +173,8 @@ async fn polling_by_head_alone_lets_a_tag_expire() {
     assert_eq!(scene.house.tags("alpine").await, ["1"]);
     scene.house.advance_seconds(10);
     assert!(scene.house.tags("alpine").await.is_empty());
-    assert_eq!(scene.ends_at().await, START + 60_000);
     assert_eq!(scene.manifest_gets(), 1);
+    assert_eq!(scene.final_end().await, START + 60_000);
 }
 
 /// M3, M9: while upstream is down, HEAD and digest pulls do not keep a tag alive for ever.
@@ -187,7 +187,7 @@ async fn an_unconfirmed_tag_is_not_renewed_by_its_digest() {
         Fault::error(403, "DENIED"),
     ];
     futures::future::join_all(outages.map(|outage| async move {
-        let scene = scene(|acme| acme.ttl(60)).await;
+        let mut scene = scene(|acme| acme.ttl(60)).await;
         scene.house.manifest("alpine", "1").await;
         scene.upstream.script(On::manifest(), outage.clone());
         for _ in 0..2 {
@@ -207,7 +207,7 @@ async fn an_unconfirmed_tag_is_not_renewed_by_its_digest() {
         .await;
         scene.house.advance_seconds(20);
         assert!(scene.house.tags("alpine").await.is_empty(), "{outage:?}");
-        assert_eq!(scene.ends_at().await, START + 60_000, "{outage:?}");
+        assert_eq!(scene.final_end().await, START + 60_000, "{outage:?}");
     }))
     .await;
 }
@@ -387,7 +387,7 @@ async fn head_fails_as_get_does() {
 /// M11: HEAD by digest answers and stores like GET and renews nothing.
 #[tokio::test]
 async fn head_by_digest_stores_and_renews_nothing() {
-    let scene = scene(|acme| acme.ttl(60)).await;
+    let mut scene = scene(|acme| acme.ttl(60)).await;
     let head = scene.house.head_manifest("alpine", scene.image.digest()).await;
     assert_eq!(
         (head.status, head.header("docker-content-digest")),
@@ -412,5 +412,5 @@ async fn head_by_digest_stores_and_renews_nothing() {
     );
     scene.house.advance_seconds(31);
     assert!(scene.house.tags("alpine").await.is_empty());
-    assert_eq!(scene.ends_at().await, START + 60_000);
+    assert_eq!(scene.final_end().await, START + 60_000);
 }

@@ -46,6 +46,12 @@ impl Scene {
         contacts(&self.upstream)
     }
 
+    /// When the one tag of the scene ends, once everything that waited to be written was: stops the registry.
+    pub(crate) async fn final_end(&mut self) -> i64 {
+        self.house.stop().await;
+        self.ends_at().await
+    }
+
     /// When the one tag of the scene ends, milliseconds since the epoch.
     pub(crate) async fn ends_at(&self) -> i64 {
         self.house

@@ -13,7 +13,6 @@ mod answer;
 mod client;
 mod inside;
 mod lifetime;
-mod operation;
 mod organization;
 mod output;
 
