@@ -13,6 +13,7 @@ mod answer;
 mod client;
 mod inside;
 mod lifetime;
+mod operation;
 mod organization;
 mod output;
 
