@@ -54,9 +54,9 @@ async fn tells_of_requests_without_an_answer() {
     drop(free);
     let (client, heard) = listening();
     let upstream = client.upstream(plain("registry.test", port)).unwrap();
-    let head = upstream
+    let answer = upstream
         .head_manifest("a", &tag("1"), Duration::from_secs(5))
         .await;
-    head.unwrap_err();
+    answer.unwrap_err();
     assert_eq!(*heard.lock().unwrap(), ["Unreachable"]);
 }
