@@ -3,4 +3,5 @@
 mod admin;
 mod metrics;
 mod stop;
+mod storage_id;
 mod tls;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use futures::future::BoxFuture;
 use thiserror::Error;
 
-use crate::{OpenFile, StorageFault, StorageKey};
+use crate::{IdError, OpenFile, StorageFault, StorageId, StorageKey};
 
 /// Keeps complete, verified blobs under keys.
 ///
@@ -29,6 +29,12 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
         after: Option<&'a StorageKey>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Listed>, StoreError>>;
+
+    /// The id that this storage carries; none before it was given one.
+    fn id(&self) -> BoxFuture<'_, Result<Option<StorageId>, StoreError>>;
+
+    /// Gives this storage an id, in place of the one that it carries, durably: whole or not at all.
+    fn set_id<'a>(&'a self, id: &'a StorageId) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// A spool file that is complete and verified, on its way into storage.
@@ -85,6 +91,14 @@ pub enum StoreError {
     KeyTaken {
         /// Where the bytes were to go.
         key: StorageKey,
+    },
+    /// What lies where the storage's id should be is none.
+    #[error("read {}", path.display())]
+    Id {
+        /// Where it lies.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: IdError,
     },
     /// Storage refused.
     #[error("use storage")]

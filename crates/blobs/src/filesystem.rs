@@ -9,7 +9,8 @@ use tokio::task::spawn_blocking;
 
 use self::place::Place;
 use crate::{
-    Backend, DeleteError, Listed, OpenError, OpenFile, Spooled, StorageFault, StorageKey, StoreError,
+    Backend, DeleteError, Listed, OpenError, OpenFile, Spooled, StorageFault, StorageId, StorageKey,
+    StoreError,
 };
 
 /// A directory of blobs. Every access runs on the blocking pool.
@@ -78,6 +79,18 @@ impl Backend for Filesystem {
         let after = after.cloned();
         self.run(
             move |place| place.list(after.as_ref(), limit).map_err(StoreError::Storage),
+            StoreError::Storage,
+        )
+    }
+
+    fn id(&self) -> BoxFuture<'_, Result<Option<StorageId>, StoreError>> {
+        self.run(Place::id, StoreError::Storage)
+    }
+
+    fn set_id<'a>(&'a self, id: &'a StorageId) -> BoxFuture<'a, Result<(), StoreError>> {
+        let id = id.clone();
+        self.run(
+            move |place| place.set_id(&id).map_err(StoreError::Storage),
             StoreError::Storage,
         )
     }

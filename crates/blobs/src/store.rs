@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     Backend, DeleteError, Frames, Ingest, IngestError, Listed, OpenError, OpenFile, Spool, StorageFault,
-    StorageKey, StoreError,
+    StorageId, StorageKey, StoreError,
     files::Files,
     filesystem::Filesystem,
     frames::Buffers,
@@ -107,6 +107,16 @@ impl Store {
     /// The first `limit` stored blobs whose key sorts after `after`, in the order of their keys.
     pub async fn list(&self, after: Option<&StorageKey>, limit: usize) -> Result<Vec<Listed>, StoreError> {
         self.backend.list(after, limit).await
+    }
+
+    /// The id that this storage carries; none before it was given one (C4).
+    pub async fn id(&self) -> Result<Option<StorageId>, StoreError> {
+        self.backend.id().await
+    }
+
+    /// Gives this storage an id, in place of the one that it carries. After `Ok` it survives a power cut.
+    pub async fn set_id(&self, id: &StorageId) -> Result<(), StoreError> {
+        self.backend.set_id(id).await
     }
 }
 

@@ -37,6 +37,7 @@ use crate::pull::renewals::Renewals;
 use crate::pull::running::Running;
 use crate::pull::warm::Warm;
 use crate::pull::{Contact, Engine};
+use crate::storage_id::{Pair, Places};
 
 const USER_AGENT: &str = concat!("quayside/", env!("CARGO_PKG_VERSION"));
 
@@ -239,6 +240,12 @@ async fn engine(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Arc<E
     let filesystem = &config.storage.filesystem;
     let store =
         Store::open_filesystem(&filesystem.path, filesystem.min_free_bytes).context("open the storage")?;
+    let pair = Pair {
+        store: &store,
+        metadata: &metadata,
+        places: Places::of(config),
+    };
+    pair.check().await?;
     let abandoned = metadata
         .abandon_all_fills(clock.now().saturating_add(millis(config.gc.grace)))
         .await;

@@ -2,6 +2,7 @@
 
 mod password;
 mod serve;
+mod storage;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,6 +43,11 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// About the storage of blobs.
+    Storage {
+        #[command(subcommand)]
+        command: StorageCommand,
+    },
     /// Hash a password, typed or from the standard input, for `auth.users` in config.yaml.
     Password {
         /// Draw a random password for a robot instead, and print it with its hash.
@@ -54,6 +60,17 @@ enum Command {
 enum ConfigCommand {
     /// Print the JSON schema of config.yaml.
     Schema,
+}
+
+#[derive(Subcommand)]
+enum StorageCommand {
+    /// Make the database belong to the storage that is configured, whatever it belonged to: after one of them was
+    /// lost. The registry has to be stopped.
+    Adopt {
+        /// config.yaml.
+        #[arg(long)]
+        config: PathBuf,
+    },
 }
 
 /// Why a command ends badly; each has its exit status.
@@ -95,6 +112,9 @@ fn run(command: Command) -> Result<(), Failure> {
             println!("{:#}", quayside_config::schema());
             Ok(())
         }
+        Command::Storage {
+            command: StorageCommand::Adopt { config },
+        } => storage::adopt(&read(&config)?).map_err(Failure::Other),
         Command::Password { robot: false } => password::hash().map_err(Failure::Other),
         Command::Password { robot: true } => password::draw().map_err(Failure::Other),
     }

@@ -13,6 +13,8 @@ mod http;
 mod metrics;
 mod organizations;
 mod pull;
+mod storage_id;
 
 pub use app::Server;
 pub use clock::{Clock, ManualClock, Millis, NEVER, SystemClock};
+pub use storage_id::{Adopted, adopt as adopt_storage};

@@ -84,7 +84,10 @@ async fn bytes_and_requests_are_counted() {
             .await
             .assert_body(&layer.bytes);
         eventually("the blob is stored", || async {
-            house.stored_file(&layer.digest).is_some()
+            house
+                .number("SELECT count(*) FROM blob WHERE storage_key IS NOT NULL")
+                .await
+                == 1
         })
         .await;
     }

@@ -1,5 +1,6 @@
 //! The directory itself. Everything here may wait for the disk.
 
+mod identity;
 mod listing;
 
 use std::{

@@ -1,7 +1,7 @@
 //! What every [`Backend`](quayside_blobs::Backend) has to do. A backend is tested by naming it at the end of this
 //! file together with how to make a fresh store on it.
 
-use quayside_blobs::{OpenError, StorageKey, Store, StoreError};
+use quayside_blobs::{OpenError, StorageId, StorageKey, Store, StoreError};
 use quayside_oci::{Algorithm, Digest};
 
 use crate::scene::{
@@ -147,6 +147,18 @@ async fn lists_in_order_and_by_pages(store: &Store) {
     }
 }
 
+/// C4: an id stays until it is replaced, and lies beside the blobs, not among them.
+async fn carries_an_id_once_it_has_one(store: &Store) {
+    assert_eq!(store.id().await.unwrap(), None);
+    let (first, second) = (StorageId::random(), StorageId::random());
+    assert_ne!(first, second);
+    for id in [first, second] {
+        store.set_id(&id).await.unwrap();
+        assert_eq!(store.id().await.unwrap(), Some(id));
+    }
+    assert_eq!(store.list(None, 10).await.unwrap(), []);
+}
+
 macro_rules! contract {
     ($backend:ident, $scene:expr, [$($promise:ident),* $(,)?]) => {
         mod $backend {
@@ -172,6 +184,7 @@ macro_rules! contract {
             keeps_fills_of_one_digest_apart,
             commits_while_the_same_digest_is_deleted,
             lists_in_order_and_by_pages,
+            carries_an_id_once_it_has_one,
         ]);
     };
 }

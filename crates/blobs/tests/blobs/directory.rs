@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use quayside_blobs::{OpenError, ReadError, StorageKey, Store, StoreError};
+use quayside_blobs::{OpenError, ReadError, StorageId, StorageKey, Store, StoreError};
 
 use crate::scene::{
     KIB, MIB, Scene, append, assert_same, content, drain, files, ingest, stored, until, whole,
@@ -33,6 +33,26 @@ async fn empties_the_spool_at_start() {
     let store = Store::open_filesystem(root.path(), 0).unwrap();
     assert_eq!(fs::read_dir(root.path().join("spool")).unwrap().count(), 0);
     assert_same(&whole(&store.open(&key, 1000).await.unwrap()).await, &bytes);
+}
+
+/// C4: an id outlives the process; half an id, or something else in its place, is not taken for one.
+#[tokio::test]
+async fn keeps_its_id_and_refuses_what_is_none() {
+    let Scene { store, root } = Scene::new();
+    let id = StorageId::random();
+    store.set_id(&id).await.unwrap();
+    drop(store);
+    let store = Store::open_filesystem(root.path(), 0).unwrap();
+    assert_eq!(store.id().await.unwrap(), Some(id));
+    let file = root.path().join("storage-id");
+    for wrong in ["", "0123", "no id at all, but as long as it", &"G".repeat(32)] {
+        fs::write(&file, wrong).unwrap();
+        let refused = store.id().await.unwrap_err();
+        assert!(
+            matches!(&refused, StoreError::Id { path, .. } if *path == file),
+            "{refused:?}"
+        );
+    }
 }
 
 /// G3: the spool belongs to one process.
