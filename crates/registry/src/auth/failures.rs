@@ -48,8 +48,8 @@ impl Failures {
         counts.then(|| Duration::from_millis(left.unsigned_abs()))
     }
 
-    /// Counts a failure.
-    pub(crate) fn count(&mut self, source: Source, now: Millis) {
+    /// Counts a failure; true if it was the one too many.
+    pub(crate) fn count(&mut self, source: Source, now: Millis) -> bool {
         if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
             self.make_room(now);
         }
@@ -59,6 +59,7 @@ impl Failures {
         });
         recent.times[recent.next] = now;
         recent.next = (recent.next + 1) % LIMIT;
+        self.wait(&source, now).is_some()
     }
 
     fn make_room(&mut self, now: Millis) {
@@ -92,7 +93,7 @@ mod tests {
         let mut failures = Failures::default();
         for second in 0..10 {
             assert_eq!(failures.wait(&ALICE, second * 1_000), None, "after {second}");
-            failures.count(ALICE, second * 1_000);
+            assert_eq!(failures.count(ALICE, second * 1_000), second == 9);
         }
         assert_eq!(failures.wait(&ALICE, 9_000), Some(Duration::from_secs(51)));
         assert_eq!(failures.wait(&ALICE, 59_999), Some(Duration::from_millis(1)));

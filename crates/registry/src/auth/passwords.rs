@@ -57,10 +57,13 @@ impl Verdict {
 }
 
 /// One attempt to log in, with its secrets made into keys.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Attempt {
     credential: [u8; 32],
     source: Source,
+    client: IpAddr,
+    /// The login if there is such a one. What else is typed there may be a password, which no log repeats (A6).
+    login: Option<String>,
 }
 
 impl Passwords {
@@ -107,7 +110,7 @@ impl Passwords {
         client: IpAddr,
     ) -> Result<Who, AuthError> {
         let attempt = self.attempt(login, &password, client);
-        if let Some(answer) = self.recall(attempt) {
+        if let Some(answer) = self.recall(&attempt) {
             return answer;
         }
         let (now, snapshot) = (self.clock.now(), self.snapshot.load_full());
@@ -116,11 +119,11 @@ impl Passwords {
         if let Some(until) = hashes.quick_match(&password) {
             return self
                 .memory
-                .conclude(attempt, who, until, now, snapshot.generation);
+                .conclude(&attempt, who, until, now, snapshot.generation);
         }
         let turn = self.queue.turn().await.ok_or(AuthError::Busy)?;
         // Who waited here with the same credentials, or failed from the same place, may be known by now.
-        if let Some(answer) = self.recall(attempt) {
+        if let Some(answer) = self.recall(&attempt) {
             return answer;
         }
         let (memory, generation) = (Arc::clone(&self.memory), snapshot.generation);
@@ -129,7 +132,7 @@ impl Passwords {
             let _turn = turn;
             let until = hashes.slow_match(&password);
             let who = until.and(who);
-            memory.conclude(attempt, who, until.unwrap_or(Millis::MAX), now, generation)
+            memory.conclude(&attempt, who, until.unwrap_or(Millis::MAX), now, generation)
         };
         tokio::task::spawn_blocking(checking)
             .await
@@ -152,11 +155,15 @@ impl Passwords {
                 password.expose_secret().as_bytes(),
             ]),
             source: key(&[b"source", login.as_bytes(), client.to_string().as_bytes()]),
+            client,
+            login: Who::parse(login)
+                .filter(|who| self.exists(who))
+                .map(|who| who.login()),
         }
     }
 
     /// The answer, if no hash is needed for it.
-    fn recall(&self, attempt: Attempt) -> Option<Result<Who, AuthError>> {
+    fn recall(&self, attempt: &Attempt) -> Option<Result<Who, AuthError>> {
         let (now, generation) = (self.clock.now(), self.snapshot.load().generation);
         let known = self.memory.verdicts.get(&attempt.credential);
         let known = known.filter(|verdict| verdict.is_fresh(now, generation));
@@ -168,7 +175,7 @@ impl Passwords {
             return Some(Err(AuthError::TooManyFailures { wait }));
         }
         known?;
-        failures.count(attempt.source, now);
+        failures.count_attempt(attempt, now);
         Some(Err(AuthError::WrongPassword))
     }
 
@@ -214,7 +221,7 @@ impl Memory {
     /// Remembers what a check came to, and answers with it. `until` is when the matching hash lapses.
     fn conclude(
         &self,
-        Attempt { credential, source }: Attempt,
+        attempt: &Attempt,
         who: Option<Who>,
         until: Millis,
         now: Millis,
@@ -227,11 +234,20 @@ impl Memory {
             until: now.saturating_add(millis(span)).min(until),
             generation,
         };
-        self.verdicts.insert(credential, verdict);
+        self.verdicts.insert(attempt.credential, verdict);
         who.ok_or_else(|| {
-            self.failures().count(source, now);
+            self.failures().count_attempt(attempt, now);
             AuthError::WrongPassword
         })
+    }
+}
+
+impl Failures {
+    fn count_attempt(&mut self, attempt: &Attempt, now: Millis) {
+        if self.count(attempt.source, now) {
+            let login = attempt.login.as_deref();
+            tracing::warn!(client = %attempt.client, login, "too many failed attempts to log in");
+        }
     }
 }
 

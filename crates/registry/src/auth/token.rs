@@ -124,4 +124,17 @@ mod tests {
         let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}.");
         assert!(ours.verify(&unsigned, 1_000_000).is_none());
     }
+
+    /// A1: the first key signs and all verify, so a key can be replaced while tokens of the old one are out.
+    #[test]
+    fn a_token_of_an_older_key_is_still_good() {
+        let (audience, old) = ("registry.example.com", tokens(1, "registry.example.com"));
+        let both = format!("{}\n{}\n", "02".repeat(32), "01".repeat(32));
+        let both = Tokens::new(&SigningKeys::parse(&both).unwrap(), audience.to_owned());
+        let token = old.issue("alice", grants(), 1_000_000).unwrap();
+        assert!(both.verify(&token, 1_000_000).is_some());
+        let token = both.issue("alice", grants(), 1_000_000).unwrap();
+        assert!(old.verify(&token, 1_000_000).is_none());
+        assert!(tokens(2, audience).verify(&token, 1_000_000).is_some());
+    }
 }
