@@ -245,6 +245,28 @@ async fn a_replaced_tag_is_not_revived_by_its_digest() {
     );
 }
 
+/// M9, M11: nor does it if the replaced row had been marked resolved shortly before.
+#[tokio::test]
+async fn a_replaced_tag_is_not_revived_although_it_was_resolved() {
+    let scene = scene(|acme| acme.ttl(60)).await;
+    scene.house.manifest("alpine", "1").await;
+    scene.house.advance_seconds(100);
+    assert_eq!(scene.house.head_manifest("alpine", "1").await.status, 200);
+    let other = Image::random(2, &[10]);
+    scene.upstream.push("alpine", "1", &other);
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_body(other.body());
+    let old = scene.house.manifest("alpine", scene.image.digest()).await;
+    old.assert_body(scene.image.body());
+    let pins = "SELECT count(*) FROM tag WHERE name = '' AND current";
+    flushed(&scene.house, pins, 1).await;
+    let replaced = "SELECT ends_at FROM tag WHERE name = '1' AND NOT current";
+    assert_eq!(scene.house.number(replaced).await, START + 60_000);
+}
+
 /// M10: an unknown digest is fetched, verified, stored, and pinned for the TTL.
 #[tokio::test]
 async fn fetches_and_pins_a_digest_that_is_not_stored() {
