@@ -16,6 +16,7 @@ mod lifetime;
 mod operation;
 mod organization;
 mod output;
+mod scratch;
 
 pub use answer::Answer;
 pub use client::{Call, RawAnswer};
@@ -125,10 +126,7 @@ impl HouseBuilder {
 
     /// Starts the registry.
     pub async fn start(self) -> House {
-        let directory = tempfile::Builder::new()
-            .prefix("quayside-test-")
-            .tempdir()
-            .unwrap();
+        let directory = scratch::directory();
         let blobs = self.blobs.unwrap_or_else(|| directory.path().join("blobs"));
         let mut house = House {
             blobs,
