@@ -1,6 +1,7 @@
 //! SPEC §11: what somebody sees and does who runs the registry.
 
 mod admin;
+mod database;
 mod metrics;
 mod stop;
 mod storage_id;

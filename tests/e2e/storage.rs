@@ -190,10 +190,10 @@ async fn passes_at_most_eight_through_for_one_host() {
 }
 
 /// A small file system of its own; needs root, like the container clients of this suite.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(directory: PathBuf, options: &str) -> Self {
+    pub(crate) fn mount(directory: PathBuf, options: &str) -> Self {
         std::fs::create_dir_all(&directory).unwrap();
         let status = Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "quayside-test"])
@@ -201,6 +201,10 @@ impl SmallDisk {
             .status();
         assert!(status.unwrap().success(), "mounting a tmpfs needs root");
         Self(directory)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn grow(&self, options: &str) {

@@ -138,5 +138,6 @@ contracts! {
         repairs_what_was_tampered_with;
     failure:
         caller_that_goes_away_does_not_block_the_writer,
-        closed_database_is_unavailable;
+        closed_database_is_unavailable,
+        writes_again_after_the_disk_was_full;
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
+use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -107,16 +108,45 @@ impl Sqlite {
     }
 
     pub(crate) async fn begin(&self) -> Result<SqliteTransaction, MetadataError> {
+        let connection = self.writer.acquire().await;
+        let connection = connection.map_err(|source| classify("begin transaction", source))?;
+        let mut transaction = SqliteTransaction {
+            connection,
+            state: State::Unclear,
+        };
         // Taking the write lock at once makes every later statement free of "locked".
-        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await;
         transaction
-            .map(SqliteTransaction)
-            .map_err(|source| classify("begin transaction", source))
+            .control("begin transaction", "BEGIN IMMEDIATE")
+            .await?;
+        Ok(transaction)
     }
 }
 
 /// A write transaction.
-pub(crate) struct SqliteTransaction(sqlx::Transaction<'static, sqlx::Sqlite>);
+///
+/// sqlx has transactions of its own, but counts their depth: `SQLite` ends a transaction by itself when it cannot write
+/// (full disk, I/O error), and the depth of such a connection would be wrong for good. A connection whose state is
+/// not known for certain is closed instead, which rolls back whatever is open, and the pool opens another one.
+pub(crate) struct SqliteTransaction {
+    connection: PoolConnection<sqlx::Sqlite>,
+    state: State,
+}
+
+#[derive(PartialEq, Eq)]
+enum State {
+    /// There may be an open transaction.
+    Unclear,
+    /// There is none: committed or rolled back.
+    Over,
+}
+
+impl Drop for SqliteTransaction {
+    fn drop(&mut self) {
+        if self.state == State::Unclear {
+            self.connection.close_on_drop();
+        }
+    }
+}
 
 impl SqliteTransaction {
     pub(crate) async fn execute(
@@ -124,7 +154,7 @@ impl SqliteTransaction {
         statement: Statement,
         values: Vec<Value>,
     ) -> Result<u64, MetadataError> {
-        let result = query(statement, values).execute(&mut *self.0).await;
+        let result = query(statement, values).execute(&mut *self.connection).await;
         result
             .map(|result| result.rows_affected())
             .map_err(|source| classify(statement.action, source))
@@ -135,7 +165,9 @@ impl SqliteTransaction {
         statement: Statement,
         values: Vec<Value>,
     ) -> Result<Option<Row>, MetadataError> {
-        let row = query(statement, values).fetch_optional(&mut *self.0).await;
+        let row = query(statement, values)
+            .fetch_optional(&mut *self.connection)
+            .await;
         row.map(|row| {
             row.map(|row| Row {
                 action: statement.action,
@@ -150,22 +182,28 @@ impl SqliteTransaction {
         statement: Statement,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, MetadataError> {
-        let rows = query(statement, values).fetch_all(&mut *self.0).await;
+        let rows = query(statement, values).fetch_all(&mut *self.connection).await;
         rows.map(|rows| wrap(statement, rows))
             .map_err(|source| classify(statement.action, source))
     }
 
-    pub(crate) async fn commit(self) -> Result<(), MetadataError> {
-        self.0
-            .commit()
-            .await
-            .map_err(|source| classify("commit transaction", source))
+    pub(crate) async fn commit(mut self) -> Result<(), MetadataError> {
+        self.control("commit transaction", "COMMIT").await?;
+        self.state = State::Over;
+        Ok(())
     }
 
-    pub(crate) async fn roll_back(self) {
-        // If this fails the connection rolls back when it is next used; the first error is the one
-        // to report.
-        let _ = self.0.rollback().await;
+    pub(crate) async fn roll_back(mut self) {
+        // If this fails the connection is closed; the first error is the one to report.
+        if self.control("roll back transaction", "ROLLBACK").await.is_ok() {
+            self.state = State::Over;
+        }
+    }
+
+    /// Begins or ends the transaction.
+    async fn control(&mut self, action: &'static str, sql: &'static str) -> Result<(), MetadataError> {
+        let done = sqlx::query(sql).execute(&mut *self.connection).await;
+        done.map(drop).map_err(|source| classify(action, source))
     }
 }
 

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::poll_fn;
 
 use super::fixture::{Fixture, TTL, digest, identity, image, key};
-use crate::sql::args;
+use crate::sql::{Statement, args};
 use crate::{AdmitError, FillIntent, Hold, Metadata, MetadataError};
 
 /// G3, B2: a client that disconnects in the middle of an admission neither leaves half of one behind
@@ -50,6 +50,29 @@ pub(super) async fn closed_database_is_unavailable(db: Fixture) {
         Err(AdmitError::Metadata(MetadataError::Unavailable { .. }))
     );
     assert!(unavailable);
+}
+
+/// O2: a transaction that finds no room changes nothing, and the next one that does is written.
+pub(super) async fn writes_again_after_the_disk_was_full(db: Fixture) {
+    // Of this connection, until it is closed: the file may not grow.
+    const NO_ROOM: Statement = Statement::new("leave no room", "PRAGMA max_page_count = 1");
+    for round in 0..3 {
+        let limited = db.metadata.engine().write((), |tx, ()| {
+            async { tx.execute(NO_ROOM, args![]).await.map(drop) }.boxed()
+        });
+        limited.await.unwrap();
+        let names: Vec<_> = (0..2_000).map(|layer| format!("{round} {layer}")).collect();
+        let layers: Vec<_> = names.iter().map(|name| (name.as_str(), 10)).collect();
+        let large = image("large", &layers);
+        let hold = Hold::Pin { ends_at: TTL };
+        let full = db.metadata.admit(large.admission(db.acme, "app", hold, 0)).await;
+        assert!(
+            matches!(full, Err(AdmitError::Metadata(MetadataError::Unavailable { .. }))),
+            "{full:?}"
+        );
+        db.tag("app", &round.to_string(), &image("small", &[]), 0).await;
+        db.assert_consistent().await;
+    }
 }
 
 /// C4: a second process is refused, naming the path, and may come after the first has gone.

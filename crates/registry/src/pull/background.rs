@@ -92,6 +92,8 @@ pub(crate) struct Filler {
     failures: HashMap<Digest, u32>,
     /// Hosts that answered 429, and until when they are left alone.
     pauses: HashMap<Arc<str>, Millis>,
+    /// Whether the last look at the database failed.
+    blind: bool,
 }
 
 impl Filler {
@@ -103,17 +105,23 @@ impl Filler {
             done: JoinSet::new(),
             failures: HashMap::new(),
             pauses: HashMap::new(),
+            blind: false,
         }
     }
 
     pub(crate) async fn run(mut self, mut nudges: Nudges) {
         loop {
-            if let Err(error) = self.start_due().await {
+            let started = self.start_due().await;
+            if let Err(error) = &started
+                && !self.blind
+            {
+                // An outage of the database is one event, however many looks it takes.
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = error as &dyn std::error::Error,
                     "wanted blobs cannot be looked up"
                 );
             }
+            self.blind = started.is_err();
             let tick = self.engine.clock.sleep(TICK);
             tokio::select! {
                 nudge = nudges.0.recv() => match nudge {

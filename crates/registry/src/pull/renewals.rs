@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub(crate) struct Renewals {
     urgent: Notify,
     /// Held while a batch is written, so that a flush returns only after every earlier one.
     writing: tokio::sync::Mutex<()>,
+    /// Whether the database did not take the last batch.
+    refused: AtomicBool,
 }
 
 impl Renewals {
@@ -96,13 +99,19 @@ impl Renewals {
         if renewals.is_empty() {
             return Ok(());
         }
-        let written = metadata.renew(&renewals).await;
-        if let Err(error) = &written {
-            tracing::warn!(
+        let (written, count) = (metadata.renew(&renewals).await, renewals.len());
+        let refused_before = self.refused.swap(written.is_err(), Ordering::Relaxed);
+        match &written {
+            // An outage is one event, however often the batch is tried again.
+            Err(error) if !refused_before => tracing::warn!(
                 error = error as &dyn std::error::Error,
-                count = renewals.len(),
+                count,
                 "renewals wait for the database"
-            );
+            ),
+            Ok(()) if refused_before => tracing::info!(count, "renewals written after waiting"),
+            Err(_) | Ok(()) => {}
+        }
+        if written.is_err() {
             self.put_back(renewals);
         }
         written

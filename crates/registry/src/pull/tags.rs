@@ -94,7 +94,11 @@ impl Engine {
     async fn refresh_alone(&self, served: &Served, key: &TagKey, before: Seen, arrived: i64) -> Refreshed {
         let entry = match self.read_tag(key).await {
             Ok(entry) => entry,
-            Err(error) => return Refreshed::Failed(error),
+            // O2: while the database is away, what is in memory goes on for as long as it is fresh.
+            Err(error) => match self.warm.tag(key, self.now()) {
+                Some(entry) => Some(entry),
+                None => return Refreshed::Failed(error),
+            },
         };
         let Some(entry) = entry else {
             return self
