@@ -13,6 +13,7 @@ mod formats;
 mod freshness;
 mod herd;
 mod hostile;
+mod lifetime;
 mod listing;
 mod logins;
 mod names;

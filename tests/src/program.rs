@@ -30,10 +30,18 @@ impl Program {
     /// # Panics
     /// If it cannot be built or does not start.
     pub async fn start(organizations: &[Value]) -> Self {
+        Self::start_with(organizations, json!({})).await
+    }
+
+    /// As [`Self::start`], with these keys of config.yaml.
+    ///
+    /// # Panics
+    /// If it cannot be built or does not start.
+    pub async fn start_with(organizations: &[Value], settings: Value) -> Self {
         let home = tempfile::tempdir().expect("make a directory for the registry");
         let address = ports::free();
         let [file, config] = ["organizations.yaml", "config.yaml"].map(|name| home.path().join(name));
-        let document = json!({
+        let mut document = json!({
             "FEATURE_PROXY_CACHE": true,
             "SERVER_HOSTNAME": address.to_string(),
             "PREFERRED_URL_SCHEME": "http",
@@ -45,6 +53,9 @@ impl Program {
             "trustedNetworks": ["127.0.0.0/8"],
             "upstream": { "allowedHosts": ["127.0.0.0/8"] },
         });
+        for (key, value) in settings.as_object().into_iter().flatten() {
+            document[key] = value.clone();
+        }
         std::fs::write(&file, json!({ "organizations": organizations }).to_string())
             .and_then(|()| std::fs::write(&config, document.to_string()))
             .expect("write the registry's configuration");

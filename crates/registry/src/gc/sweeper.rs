@@ -74,7 +74,11 @@ impl<'a> Sweeper<'a> {
     }
 
     async fn sweep(&mut self, report: &mut Report) -> Result<Progress, GcError> {
-        let (metadata, now) = (&self.engine.metadata, self.engine.now());
+        let metadata = &self.engine.metadata;
+        // A pull that was answered before its tag's time was over must count.
+        let written = self.engine.renewals.written(metadata).await;
+        written.map_err(GcError::Renewals)?;
+        let now = self.engine.now();
         let rest = match &mut self.rest {
             Some(rest) => rest,
             rest @ None => {
@@ -85,9 +89,6 @@ impl<'a> Sweeper<'a> {
         let Some(organization) = rest.last().copied() else {
             return Ok(Progress::Done);
         };
-        // A pull that was answered before its tag's time was over must count.
-        let written = self.engine.renewals.written(metadata).await;
-        written.map_err(GcError::Renewals)?;
         let slack = self.slacks.of(organization);
         let swept = metadata.sweep(organization, slack, now).await;
         let swept = swept.map_err(failed("sweep tags"))?;
