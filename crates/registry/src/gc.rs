@@ -89,8 +89,9 @@ impl Gc {
         loop {
             self.engine.clock.sleep(self.interval).await;
             match self.pass(Mode::Run).await {
-                Ok(report) if report.is_empty() => {}
-                Ok(report) => tracing::info!(?report, "garbage collected"),
+                // A rest was logged when it began.
+                Ok(report) if report.did_nothing() => {}
+                Ok(report) => report.log(),
                 Err(error) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "garbage collection waits for the next pass"

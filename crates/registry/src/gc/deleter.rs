@@ -74,8 +74,10 @@ impl<'a> Deleter<'a> {
             let postponed = metadata.postpone_garbage(&keys(&kept), retry_at).await;
             postponed.map_err(failed("postpone a deletion"))?;
         }
-        let forgotten = metadata.forget_garbage(&keys(&gone)).await;
-        forgotten.map_err(failed("forget what was deleted"))?;
+        if !gone.is_empty() {
+            let forgotten = metadata.forget_garbage(&keys(&gone)).await;
+            forgotten.map_err(failed("forget what was deleted"))?;
+        }
         let bytes = gone.iter().map(|garbage| garbage.size).sum();
         self.metrics.collected_bytes.inc_by(bytes);
         report.deleted_keys += gone.len() as u64;

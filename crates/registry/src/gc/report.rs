@@ -53,8 +53,27 @@ impl Report {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        *self == Self::default()
+    pub(super) fn did_nothing(&self) -> bool {
+        let idle = Self {
+            resting_seconds: self.resting_seconds,
+            ..Self::default()
+        };
+        *self == idle
+    }
+
+    pub(super) fn log(&self) {
+        tracing::info!(
+            swept_tags = self.swept_tags,
+            swept_pins = self.swept_pins,
+            released_manifests = self.released_manifests,
+            collected_manifests = self.collected_manifests,
+            collected_blobs = self.collected_blobs,
+            expired_fills = self.expired_fills,
+            deleted_keys = self.deleted_keys,
+            deleted_bytes = self.deleted_bytes,
+            failed_keys = self.failed_keys,
+            "garbage collected"
+        );
     }
 
     pub(super) fn rest(&mut self, rest: Duration) {
@@ -85,6 +104,14 @@ mod tests {
                 "deletedKeys": 0, "deletedBytes": 2, "failedKeys": 0,
             })
         );
-        assert!(!report.is_empty() && Report::default().is_empty());
+        assert!(!report.did_nothing());
+    }
+
+    #[test]
+    fn a_rest_is_nothing_done() {
+        let mut report = Report::default();
+        assert!(report.did_nothing());
+        report.rest(Duration::from_secs(5));
+        assert!(report.did_nothing());
     }
 }
