@@ -6,3 +6,4 @@ mod metrics;
 mod stop;
 mod storage_id;
 mod tls;
+mod tools;

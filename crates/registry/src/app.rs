@@ -89,14 +89,16 @@ impl Server {
             Arc::clone(&metrics),
             config.gc.interval,
         );
+        let gc = Arc::new(gc);
         let server = Self {
-            gc: Arc::new(gc),
+            gc: Arc::clone(&gc),
             address: listener.local_addr()?,
             admin_address: admin_listener.local_addr()?,
             admin: Arc::new(Admin {
                 engine: Arc::clone(&engine),
                 snapshot: Arc::clone(&snapshot),
                 metrics,
+                gc,
                 token: AdminToken::of_server(&config)?,
                 stopping: AtomicBool::new(false),
             }),

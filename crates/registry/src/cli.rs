@@ -3,6 +3,7 @@
 mod password;
 mod serve;
 mod storage;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,11 +11,16 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use quayside_config::Config;
+use quayside_registry::tools::Repair;
+
+use tools::{Output, Pass};
 
 /// Something went wrong that no other status is for.
 const EXIT_FAILURE: u8 = 1;
 /// A usage or configuration fault.
 const EXIT_CONFIGURATION: u8 = 2;
+/// The server that was to be asked is not reachable (O5).
+const EXIT_UNREACHABLE: u8 = 3;
 
 /// A pull-through cache for container registries.
 #[derive(Parser)]
@@ -48,6 +54,27 @@ enum Command {
         #[command(subcommand)]
         command: StorageCommand,
     },
+    /// Ask the running registry to collect garbage.
+    Gc {
+        #[command(flatten)]
+        pass: Pass,
+        /// config.yaml of the running registry.
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Ask the running registry to compare what it has counted with what is there.
+    Recount {
+        /// Put right what is wrong.
+        #[arg(long)]
+        repair: bool,
+        /// config.yaml of the running registry.
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
     /// Hash a password, typed or from the standard input, for `auth.users` in config.yaml.
     Password {
         /// Draw a random password for a robot instead, and print it with its hash.
@@ -76,6 +103,10 @@ enum StorageCommand {
 /// Why a command ends badly; each has its exit status.
 enum Failure {
     Configuration(anyhow::Error),
+    /// The server that a tool asks is not there.
+    Unreachable(anyhow::Error),
+    /// Something was found and not repaired; it was printed.
+    Found,
     Other(anyhow::Error),
 }
 
@@ -84,6 +115,8 @@ pub(crate) fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Configuration(error)) => complain(&error, EXIT_CONFIGURATION),
+        Err(Failure::Unreachable(error)) => complain(&error, EXIT_UNREACHABLE),
+        Err(Failure::Found) => ExitCode::from(EXIT_FAILURE),
         Err(Failure::Other(error)) => complain(&error, EXIT_FAILURE),
     }
 }
@@ -115,6 +148,19 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Storage {
             command: StorageCommand::Adopt { config },
         } => storage::adopt(&read(&config)?).map_err(Failure::Other),
+        Command::Gc {
+            pass,
+            config,
+            output,
+        } => tools::gc(&read(&config)?, &pass, output),
+        Command::Recount {
+            repair,
+            config,
+            output,
+        } => {
+            let repair = if repair { Repair::PutRight } else { Repair::Leave };
+            tools::recount(&read(&config)?, repair, output)
+        }
         Command::Password { robot: false } => password::hash().map_err(Failure::Other),
         Command::Password { robot: true } => password::draw().map_err(Failure::Other),
     }

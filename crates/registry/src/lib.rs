@@ -14,6 +14,7 @@ mod metrics;
 mod organizations;
 mod pull;
 mod storage_id;
+pub mod tools;
 
 pub use app::Server;
 pub use clock::{Clock, ManualClock, Millis, NEVER, SystemClock};

@@ -30,7 +30,6 @@ impl AdminToken {
     }
 
     /// The token that a server with this configuration accepts.
-    #[cfg(test)]
     pub(crate) fn of_client(config: &Config) -> anyhow::Result<Self> {
         Self::read(&path(config))
     }
@@ -66,7 +65,6 @@ impl AdminToken {
         scheme.eq_ignore_ascii_case("bearer") && bool::from(token.trim().as_bytes().ct_eq(expected))
     }
 
-    #[cfg(test)]
     pub(crate) fn secret(&self) -> &SecretString {
         &self.0
     }

@@ -1,5 +1,7 @@
 //! The admin port (O1): probes and metrics are open, everything else takes the admin token.
 
+mod commands;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,13 +10,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::Response;
 use super::body::Body;
 use super::serve::Answer;
 use crate::auth::admin::AdminToken;
+use crate::gc::Gc;
 use crate::metrics::{self, Metrics};
 use crate::organizations::Snapshot;
 use crate::pull::Engine;
@@ -28,6 +31,7 @@ pub(crate) struct Admin {
     pub(crate) engine: Arc<Engine>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) gc: Arc<Gc>,
     pub(crate) token: AdminToken,
     pub(crate) stopping: AtomicBool,
 }
@@ -42,7 +46,7 @@ impl Answer for Arc<Admin> {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
             "/metrics" => self.metrics().await,
-            path => self.command(&parts.method, path, &parts.headers),
+            path => self.command(&parts.method, path, &parts.headers).await,
         }
     }
 }
@@ -58,16 +62,6 @@ impl Admin {
             return text(StatusCode::SERVICE_UNAVAILABLE, message);
         }
         text(StatusCode::OK, "ok\n")
-    }
-
-    fn command(&self, _method: &Method, _path: &str, headers: &HeaderMap) -> Response {
-        if !self.token.is_in(headers) {
-            let mut response = text(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong\n");
-            let challenge = HeaderValue::from_static("Bearer realm=\"quayside admin\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-            return response;
-        }
-        text(StatusCode::NOT_FOUND, "not found\n")
     }
 
     async fn metrics(&self) -> Response {
