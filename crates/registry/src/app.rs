@@ -28,7 +28,6 @@ use crate::http::tls::{self, Certificates};
 use crate::http::{Front, RequestIds, serve};
 use crate::metrics::Metrics;
 use crate::organizations::Snapshot;
-use crate::organizations::reload::{INTERVAL, Loader};
 use crate::pull::background::{self, Filler, Nudges};
 use crate::pull::backoff::Backoffs;
 use crate::pull::flights::Flights;
@@ -37,6 +36,7 @@ use crate::pull::renewals::Renewals;
 use crate::pull::running::Running;
 use crate::pull::warm::Warm;
 use crate::pull::{Contact, Engine};
+use crate::reload::{INTERVAL, Loader};
 use crate::storage_id::{Pair, Places};
 
 const USER_AGENT: &str = concat!("quayside/", env!("CARGO_PKG_VERSION"));

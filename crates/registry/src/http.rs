@@ -1,9 +1,11 @@
 //! The HTTP side: connections, routes, headers, errors. The only place that knows status codes.
 
 pub(crate) mod admin;
+pub(crate) mod answer;
 pub(crate) mod blobs;
 pub(crate) mod body;
 pub(crate) mod conditional;
+pub(crate) mod context;
 pub(crate) mod count;
 pub(crate) mod error;
 pub(crate) mod headguard;

@@ -13,6 +13,7 @@ mod http;
 mod metrics;
 mod organizations;
 mod pull;
+mod reload;
 mod storage_id;
 pub mod tools;
 

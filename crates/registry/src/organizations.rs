@@ -1,21 +1,17 @@
-//! The organizations that are served right now, and how a new file becomes them.
-
-pub(crate) mod reload;
+//! The organizations that are served right now.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use quayside_config::organizations::Organization;
-use quayside_metadata::{MetadataError, OrganizationId};
+use quayside_metadata::OrganizationId;
 use quayside_oci::OrganizationName;
 use quayside_upstream::Upstream;
 use secrecy::ExposeSecret as _;
 
 use crate::clock::{Millis, NEVER, millis};
 use crate::metrics::OrganizationMetrics;
-use crate::pull::freshness::Policy;
-use crate::pull::{Contact, Engine};
 
 /// One organization as it is served: what the file says, its row, and its way to upstream.
 pub(crate) struct Served {
@@ -71,15 +67,6 @@ impl Served {
     pub(crate) fn end(&self, now: Millis) -> Millis {
         self.spec.ttl.map_or(NEVER, |ttl| now.saturating_add(millis(ttl)))
     }
-
-    pub(crate) fn policy(&self, contact: Contact) -> Policy {
-        Policy {
-            contact,
-            revalidate: millis(self.spec.revalidate),
-            on_failure: self.spec.upstream_failure_policy,
-            window: millis(self.spec.window),
-        }
-    }
 }
 
 /// Everything that a reload replaces, swapped as one.
@@ -100,25 +87,4 @@ impl Snapshot {
     pub(crate) fn by_id(&self, id: OrganizationId) -> Option<&Arc<Served>> {
         self.by_name.values().find(|served| served.id == id)
     }
-}
-
-/// Gives the tags and pins that never end an end wherever the TTL is not 0 (any more), and says how many that were
-/// (E3). What has an end keeps it.
-pub(crate) async fn limit_endless(engine: &Engine, snapshot: &Snapshot) -> Result<u64, MetadataError> {
-    let mut limited = 0;
-    for served in snapshot
-        .by_name
-        .values()
-        .filter(|served| served.spec.ttl.is_some())
-    {
-        let ends_at = served.end(engine.now());
-        loop {
-            let step = engine.metadata.limit_endless(served.id, ends_at).await?;
-            if step == 0 {
-                break;
-            }
-            limited += step;
-        }
-    }
-    Ok(limited)
 }

@@ -27,6 +27,9 @@ use quayside_metadata::Metadata;
 
 use crate::clock::{Clock, Millis, millis};
 
+use crate::organizations::Served;
+use freshness::Policy;
+
 pub(crate) use error::PullError;
 
 /// Whether the client asked for the content or only for what is known of it (M11).
@@ -81,6 +84,16 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
+    /// What an organization asks of the freshness of its tags.
+    pub(crate) fn policy(&self, served: &Served) -> Policy {
+        Policy {
+            contact: self.contact,
+            revalidate: millis(served.spec.revalidate),
+            on_failure: served.spec.upstream_failure_policy,
+            window: millis(served.spec.window),
+        }
+    }
+
     pub(crate) fn now(&self) -> Millis {
         self.clock.now()
     }

@@ -10,8 +10,9 @@ use quayside_metadata::{MetadataError, OrganizationId, Slacks};
 use super::worker::{Progress, Worker};
 use super::{GcError, Report};
 use crate::clock::Millis;
-use crate::organizations::{self, Snapshot};
+use crate::organizations::Snapshot;
 use crate::pull::Engine;
+use crate::reload;
 
 /// How long after its Window a tag is left alone: renewals of other replicas may be on their way (M15).
 pub(super) const SLACK: Millis = 5_000;
@@ -48,7 +49,7 @@ impl Worker for Limiter<'_> {
     fn work<'a>(&'a mut self, report: &'a mut Report) -> BoxFuture<'a, Result<Progress, GcError>> {
         async {
             let snapshot = self.snapshot.load_full();
-            let limited = organizations::limit_endless(self.engine, &snapshot).await;
+            let limited = reload::limit_endless(self.engine, &snapshot).await;
             report.limited_tags += limited.map_err(failed("give endless tags an end"))?;
             Ok(Progress::Done)
         }

@@ -5,13 +5,14 @@ use http::{HeaderValue, StatusCode};
 use quayside_oci::{Digest, ErrorCode, FullName};
 
 use super::Response;
+use super::answer::not_modified;
 use super::body::Body;
 use super::conditional;
+use super::context::Context;
 use super::count::Answered;
 use super::error::Problem;
 use super::manifests::{CONTENT_DIGEST, IMMUTABLE, mark};
 use super::range::{self, Wanted};
-use super::v2::{Context, not_modified};
 use crate::pull::manifests::Request;
 use crate::pull::warm::{digest_header, etag};
 use crate::pull::{CacheStatus, Method};

@@ -4,8 +4,8 @@ use http::{HeaderMap, StatusCode, header};
 use quayside_oci::{FullName, Route, RouteError};
 
 use super::Response;
+use super::context::Context;
 use super::error::Problem;
-use super::v2::Context;
 use crate::metrics::{Outcome, RequestKind};
 use crate::pull::{CacheStatus, Method};
 

@@ -7,8 +7,9 @@ use quayside_oci::{ErrorCode, FullName};
 use serde_json::json;
 
 use super::Response;
+use super::answer::json;
+use super::context::Context;
 use super::error::Problem;
-use super::v2::{Context, json};
 use crate::auth::access::{CATALOG, Decision, visible};
 use crate::pull::error::PullError;
 

@@ -5,10 +5,11 @@ use http::header::{self, HeaderName};
 use quayside_oci::{FullName, Reference};
 
 use super::Response;
+use super::answer::not_modified;
 use super::body::Body;
 use super::conditional::is_not_modified;
+use super::context::{Context, pull_scope};
 use super::count::Answered;
-use super::v2::{Context, not_modified, pull_scope};
 use crate::auth::Who;
 use crate::pull::error::{PullError, Subject};
 use crate::pull::manifests::{Pulled, Request};

@@ -6,9 +6,10 @@ use quayside_oci::{Digest, FullName, media_type};
 use url::form_urlencoded;
 
 use super::Response;
+use super::answer::json;
+use super::context::Context;
 use super::error::Problem;
 use super::manifests::warning;
-use super::v2::{Context, json};
 use crate::pull::referrers::Request;
 
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");

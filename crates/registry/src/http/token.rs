@@ -12,8 +12,8 @@ use quayside_oci::{ErrorCode, FullName};
 use secrecy::SecretString;
 use serde_json::json;
 
+use super::answer::json;
 use super::error::Problem;
-use super::v2::json;
 use super::{Front, Response};
 use crate::auth::access::{Decision, decide, visible};
 use crate::auth::token::{Grant, LIFETIME_SECONDS};

@@ -88,7 +88,7 @@ impl Engine {
     }
 
     async fn by_tag(self: &Arc<Self>, request: &Request<'_>, key: TagKey) -> Result<Pulled, PullError> {
-        let policy = request.served.policy(self.contact);
+        let policy = self.policy(request.served);
         let entry = self.find_tag(&key).await?;
         let facts = entry.as_ref().map(|entry| entry.facts());
         match (open(facts.as_ref(), &policy, self.now()), &entry) {
@@ -118,7 +118,7 @@ impl Engine {
         key: &TagKey,
         entry: &Arc<TagEntry>,
     ) -> Result<Pulled, PullError> {
-        let (now, policy) = (self.now(), request.served.policy(self.contact));
+        let (now, policy) = (self.now(), self.policy(request.served));
         let pulled = Pulled::new(&entry.ready, CacheStatus::Revalidated);
         entry.checked(now);
         match conclude(&entry.facts(), Answer::Same, &policy, request.method, now) {
@@ -182,7 +182,7 @@ impl Engine {
         entry: &Arc<TagEntry>,
         why: Unconfirmed,
     ) -> Result<Pulled, PullError> {
-        let (now, policy) = (self.now(), request.served.policy(self.contact));
+        let (now, policy) = (self.now(), self.policy(request.served));
         let (repository, name) = (entry.ready.repository, key.2.as_str().to_owned());
         self.push(
             request,

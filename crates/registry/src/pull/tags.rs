@@ -144,7 +144,7 @@ impl Engine {
         conclude(
             &entry.facts(),
             answer,
-            &served.policy(self.contact),
+            &self.policy(served),
             Method::Head,
             self.now(),
         )

@@ -12,9 +12,9 @@ use quayside_oci::OrganizationName;
 use quayside_upstream::{Client, Spec, Upstream};
 use tokio::sync::Mutex;
 
-use super::{Served, Snapshot, limit_endless};
 use crate::clock::millis;
 use crate::metrics::Metrics;
+use crate::organizations::{Served, Snapshot};
 use crate::pull::Engine;
 
 /// How often the file is looked at.
@@ -250,4 +250,25 @@ fn upstream_spec(spec: &Organization) -> Spec {
         credentials: credentials
             .map(|credentials| (credentials.username.clone(), credentials.password.clone())),
     }
+}
+
+/// Gives the tags and pins that never end an end wherever the TTL is not 0 (any more), and says how many that were
+/// (E3). What has an end keeps it.
+pub(crate) async fn limit_endless(engine: &Engine, snapshot: &Snapshot) -> Result<u64, MetadataError> {
+    let mut limited = 0;
+    for served in snapshot
+        .by_name
+        .values()
+        .filter(|served| served.spec.ttl.is_some())
+    {
+        let ends_at = served.end(engine.now());
+        loop {
+            let step = engine.metadata.limit_endless(served.id, ends_at).await?;
+            if step == 0 {
+                break;
+            }
+            limited += step;
+        }
+    }
+    Ok(limited)
 }
