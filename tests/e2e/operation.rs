@@ -2,6 +2,7 @@
 
 mod admin;
 mod database;
+mod logs;
 mod metrics;
 mod stop;
 mod storage_id;

@@ -22,6 +22,7 @@ pub struct Program {
     config: PathBuf,
     home: TempDir,
     address: SocketAddr,
+    level: String,
 }
 
 impl Program {
@@ -65,6 +66,7 @@ impl Program {
             config,
             home,
             address,
+            level: "info".to_owned(),
         };
         program.resume().await;
         program
@@ -102,6 +104,36 @@ impl Program {
         tools::run(command).await
     }
 
+    /// Starts it beside a terminal, as somebody types it; it must not run already.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn on_a_terminal(&self) -> Daemon {
+        let line = format!(
+            "{} serve --config {}",
+            self.binary.display(),
+            self.config.display()
+        );
+        let mut command = tools::command(&tools::system("script"));
+        command.args(["--quiet", "--flush", "--command", &line, "/dev/null"]);
+        let daemon = Daemon::start(command);
+        daemon.line("listening").await;
+        daemon
+    }
+
+    /// How much it logs from its next start on, as in `RUST_LOG`.
+    pub fn talk(&mut self, level: &str) {
+        level.clone_into(&mut self.level);
+    }
+
+    /// Asks it to end, and does not wait for that.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn terminate(&self) {
+        self.daemon.as_ref().expect("the program runs").terminate();
+    }
+
     /// Ends it as `kill -9` does.
     pub fn kill(&mut self) {
         self.daemon = None;
@@ -124,6 +156,7 @@ impl Program {
     pub async fn resume(&mut self) {
         let mut command = tools::command(&self.binary);
         command.arg("serve").arg("--config").arg(&self.config);
+        command.env("RUST_LOG", &self.level);
         let daemon = Daemon::start(command);
         daemon.line("\"listening\"").await;
         self.daemon = Some(daemon);

@@ -148,11 +148,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Storage {
             command: StorageCommand::Adopt { config },
         } => storage::adopt(&read(&config)?).map_err(Failure::Other),
-        Command::Gc {
-            pass,
-            config,
-            output,
-        } => tools::gc(&read(&config)?, &pass, output),
+        Command::Gc { pass, config, output } => tools::gc(&read(&config)?, &pass, output),
         Command::Recount {
             repair,
             config,

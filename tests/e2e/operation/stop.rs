@@ -254,3 +254,32 @@ async fn sigterm_lets_twenty_transfers_finish() {
         assert!(transfer.await.unwrap() == image.layers[0].bytes);
     }
 }
+
+/// O1: who asks a second time is in a hurry: the process ends without waiting for transfers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_sigterm_ends_it_at_once() {
+    let upstream = FakeUpstream::start().await;
+    let image = Image::random(1, &[SIZE]);
+    upstream.push("app", "1", &image);
+    let gate = Gate::closed();
+    upstream.script(On::blob(), Fault::HoldAfter(SIZE / 2, gate.clone()));
+    let acme = json!({
+        "name": "acme",
+        "remoteRegistry": upstream.authority(),
+        "visibility": "Internal",
+        "tls": { "plainHttp": true },
+    });
+    let mut program = Program::start(&[acme]).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let base = format!("http://{}/v2/acme/app", program.address());
+    client.get(format!("{base}/manifests/1")).send().await.unwrap();
+    let blob = client
+        .get(format!("{base}/blobs/{}", image.layers[0].digest))
+        .send();
+    let transfer = tokio::spawn(async { blob.await.unwrap().bytes().await });
+    gate.reached().await;
+    program.terminate();
+    refused(&program.address().to_string()).await;
+    assert_eq!(program.stop().await, Some(1));
+    assert!(transfer.await.unwrap().is_err(), "a part was taken for the whole");
+}

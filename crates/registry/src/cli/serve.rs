@@ -2,12 +2,16 @@
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use quayside_config::Config;
 use quayside_registry::{Server, SystemClock};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// How long a call to the system may outlast everything else.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(config: Config) -> anyhow::Result<()> {
     log();
@@ -15,19 +19,45 @@ pub(super) fn run(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-        let server = Server::start(config, Arc::new(SystemClock)).await?;
-        tracing::info!(address = %server.address(), admin_address = %server.admin_address(), "listening");
+    let ended = runtime.block_on(serve(config));
+    // A disk that hangs must not keep the process.
+    runtime.shutdown_timeout(LAST_PATIENCE);
+    ended
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let server = Server::start(config, Arc::new(SystemClock)).await?;
+    tracing::info!(address = %server.address(), admin_address = %server.admin_address(), "listening");
+    signals.next().await;
+    tracing::info!("stopping");
+    tokio::select! {
+        () = server.shutdown() => tracing::info!("stopped"),
+        () = signals.next() => anyhow::bail!("told to stop a second time: transfers were cut"),
+    }
+    Ok(())
+}
+
+/// What asks the process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+        })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-        tracing::info!("stopping");
-        server.shutdown().await;
-        tracing::info!("stopped");
-        Ok(())
-    })
+    }
 }
 
 fn log() {
