@@ -193,12 +193,16 @@ impl Engine {
         size: u64,
     ) -> Result<Option<Located>, PullError> {
         let order = order(request, key, size);
-        let fill = self.running.join(self, order.clone(), Attendance::Client);
-        let place = match fill.head().await {
-            Head::Streaming(spool) => Place::Filling(order, fill, spool),
-            Head::Ended(Outcome::Failed(error)) => return Err(error),
-            Head::Ended(Outcome::StorageFault) => Place::Passing(order),
-            Head::Ended(Outcome::Found | Outcome::Done | Outcome::Unstored) => return Ok(None),
+        let place = loop {
+            let fill = self.running.join(self, order.clone(), Attendance::Client);
+            match fill.head().await {
+                Head::Streaming(spool) => break Place::Filling(order, fill, spool),
+                // What another repository's upstream says of the blob is nothing that this one said (B11).
+                Head::Ended(Outcome::Failed(_)) if !fill.is_of(&order) => {}
+                Head::Ended(Outcome::Failed(error)) => return Err(error),
+                Head::Ended(Outcome::StorageFault) => break Place::Passing(order),
+                Head::Ended(Outcome::Found | Outcome::Done | Outcome::Unstored) => return Ok(None),
+            }
         };
         Ok(Some(Located::new(size, CacheStatus::Miss, place)))
     }
@@ -255,7 +259,8 @@ impl Engine {
                 if size <= WITHHELD_TAIL
                     && let Err(failure) = spool.settled().await
                 {
-                    if failure.is_local_storage() {
+                    // Nothing was sent yet: another repository's upstream need not be the last word.
+                    if failure.is_local_storage() || !fill.is_of(&order) {
                         return self.pass(order, range).await;
                     }
                     return Err(match fill.outcome().await {

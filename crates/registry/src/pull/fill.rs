@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use super::error::{PullError, Subject};
-use super::resume::{Order, Source};
+use super::resume::{Order, Origin, Source};
 use crate::clock::millis;
 
 /// No transfer takes longer in all.
@@ -44,6 +44,7 @@ struct State {
 /// A fill as those see it who wait for it.
 pub(crate) struct Fill {
     state: watch::Sender<State>,
+    origin: Origin,
     attended: AtomicBool,
     stop: CancellationToken,
 }
@@ -58,12 +59,19 @@ pub(crate) enum Head {
 
 impl Fill {
     /// A fill that is given up when `stop` is cancelled.
-    pub(crate) fn new(stop: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(origin: Origin, stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             state: watch::Sender::new(State::default()),
+            origin,
             attended: AtomicBool::new(false),
             stop,
         })
+    }
+
+    /// Whether upstream is asked on behalf of this organization and repository: only then is its refusal one of
+    /// theirs.
+    pub(crate) fn is_of(&self, order: &Order) -> bool {
+        self.origin == order.origin()
     }
 
     /// Gives it up.

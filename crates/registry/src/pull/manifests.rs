@@ -147,17 +147,36 @@ impl Engine {
             }
             Verdict::Resolve => {
                 let (repository, manifest) = (entry.ready.repository, entry.ready.id);
+                // A digest pull from before this mark must not be judged by it.
+                self.renewals.flush(&self.metadata).await;
                 self.metadata
                     .mark_resolved(repository, key.2.as_str(), manifest, now)
                     .await?;
             }
             // Revive; the others do not follow from a confirmation.
-            _ => match self.take_stored(request.served, key, &entry.ready.digest).await? {
-                Some(entry) => return Ok(Pulled::new(&entry.ready, CacheStatus::Revalidated)),
-                None => return self.fetch_collected(request, key).await,
-            },
+            _ => return self.revive(request, key, entry).await,
         }
         Ok(pulled)
+    }
+
+    /// M5: a dead row holds its manifest, so no bytes are added. Only the current row is revived: another one that
+    /// was made current in the meantime stays.
+    async fn revive(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        key: &TagKey,
+        entry: &Arc<TagEntry>,
+    ) -> Result<Pulled, PullError> {
+        self.renew_tag(request, key, entry, Confirmation::Now);
+        self.renewals.written(&self.metadata).await?;
+        match self.read_tag(key).await? {
+            Some(_) => Ok(Pulled::new(&entry.ready, CacheStatus::Revalidated)),
+            // Its Window ended while upstream was asked.
+            None => match self.take_stored(request.served, key, &entry.ready.digest).await? {
+                Some(entry) => Ok(Pulled::new(&entry.ready, CacheStatus::Revalidated)),
+                None => self.fetch_collected(request, key).await,
+            },
+        }
     }
 
     /// What upstream confirmed was collected while upstream was asked: as if it had never been there.

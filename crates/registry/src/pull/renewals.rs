@@ -15,40 +15,95 @@ const FULL: usize = 10_000;
 /// What is kept while the database is away; beyond it the oldest are lost.
 const LIMIT: usize = 100_000;
 
+/// What is written once a batch, however often it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
     Tag(RepositoryId, String),
-    Checked(RepositoryId, String),
-    Failed(RepositoryId, String),
-    Digest(ManifestId),
+    Checked(RepositoryId, String, Epoch),
+    Failed(RepositoryId, String, Epoch),
+    Digest(ManifestId, Epoch),
     Used(ManifestId, Option<String>),
 }
 
-fn key(renewal: &Renewal) -> Key {
-    match renewal {
-        Renewal::Tag { repository, name, .. } => Key::Tag(*repository, name.clone()),
-        Renewal::Checked { repository, name, .. } => Key::Checked(*repository, name.clone()),
-        Renewal::Failed { repository, name, .. } => Key::Failed(*repository, name.clone()),
-        Renewal::Digest { manifest, .. } => Key::Digest(*manifest),
-        Renewal::Used { manifest, name, .. } => Key::Used(*manifest, name.clone()),
-    }
+/// Grows wherever a failed check follows a pull by digest or the other way round: what such a pull renews depends
+/// on the failures before it, so neither may be moved across the other (M9).
+type Epoch = u32;
+
+/// Where the renewals of one key stand.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    first: usize,
+    last: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Pull,
+    Failure,
 }
 
 #[derive(Default)]
 struct Batch {
-    /// In order of their latest occurrence: a failed check must precede the pulls that it affects.
     entries: Vec<Option<Renewal>>,
-    places: HashMap<Key, usize>,
+    places: HashMap<Key, Places>,
+    epoch: Epoch,
+    /// The side of the epoch, once it has one.
+    side: Option<Side>,
     within: Option<Duration>,
 }
 
 impl Batch {
     fn push(&mut self, renewal: Renewal) {
-        let place = self.entries.len();
-        if let Some(older) = self.places.insert(key(&renewal), place) {
-            self.entries[older] = None;
+        self.turn(&renewal);
+        let key = self.key(&renewal);
+        let end = self.entries.len();
+        let Some(places) = self.places.get_mut(&key) else {
+            self.places.insert(
+                key,
+                Places {
+                    first: end,
+                    last: end,
+                },
+            );
+            self.entries.push(Some(renewal));
+            return;
+        };
+        match renewal {
+            // Moves the times on; what follows it in the batch may rely on it as early as before.
+            Renewal::Tag { .. } | Renewal::Checked { .. } => {
+                self.entries[places.first] = Some(renewal);
+                return;
+            }
+            // The first pull decides whether the tag still lives at the last one.
+            Renewal::Digest { .. } if places.first == places.last => {}
+            Renewal::Digest { .. } | Renewal::Failed { .. } | Renewal::Used { .. } => {
+                self.entries[places.last] = None;
+            }
         }
+        places.last = end;
         self.entries.push(Some(renewal));
+    }
+
+    fn turn(&mut self, renewal: &Renewal) {
+        let side = match renewal {
+            Renewal::Digest { .. } => Side::Pull,
+            Renewal::Failed { .. } => Side::Failure,
+            Renewal::Tag { .. } | Renewal::Checked { .. } | Renewal::Used { .. } => return,
+        };
+        if self.side.is_some_and(|before| before != side) {
+            self.epoch += 1;
+        }
+        self.side = Some(side);
+    }
+
+    fn key(&self, renewal: &Renewal) -> Key {
+        match renewal {
+            Renewal::Tag { repository, name, .. } => Key::Tag(*repository, name.clone()),
+            Renewal::Checked { repository, name, .. } => Key::Checked(*repository, name.clone(), self.epoch),
+            Renewal::Failed { repository, name, .. } => Key::Failed(*repository, name.clone(), self.epoch),
+            Renewal::Digest { manifest, .. } => Key::Digest(*manifest, self.epoch),
+            Renewal::Used { manifest, name, .. } => Key::Used(*manifest, name.clone()),
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -119,8 +174,7 @@ impl Renewals {
 
     fn put_back(&self, renewals: Vec<Renewal>) {
         let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
-        let newer = mem::take(&mut batch.entries);
-        batch.places.clear();
+        let newer = mem::take(&mut *batch).entries;
         let all = renewals
             .into_iter()
             .chain(newer.into_iter().flatten())
@@ -169,14 +223,34 @@ mod tests {
         }
     }
 
-    /// M9, M15: a failed check precedes the later digest pull, however often both are repeated in one batch.
-    #[test]
-    fn a_repeated_renewal_keeps_the_order_of_its_latest_occurrence() {
+    fn kept(renewals: &[Renewal]) -> Vec<Renewal> {
         let mut batch = Batch::default();
-        for renewal in [digest(1), failed(2), digest(3), failed(4), digest(5)] {
-            batch.push(renewal);
+        for renewal in renewals {
+            batch.push(renewal.clone());
         }
-        let kept: Vec<_> = batch.entries.iter().flatten().cloned().collect();
-        assert_eq!(kept, vec![failed(4), digest(5)]);
+        batch.entries.into_iter().flatten().collect()
+    }
+
+    /// M9, M15: a pull by digest and a failed check are never moved across each other: the pull before the failure
+    /// renews, the one after it does not.
+    #[test]
+    fn pulls_and_failures_keep_their_order() {
+        let happened = [digest(1), failed(2), digest(3), failed(4), digest(5)];
+        assert_eq!(kept(&happened), happened);
+    }
+
+    /// M9, M15: a tag that dies between two pulls of one batch was kept alive by the first.
+    #[test]
+    fn the_first_and_the_last_of_many_pulls_are_written() {
+        assert_eq!(
+            kept(&[digest(1), digest(2), digest(3), digest(4)]),
+            [digest(1), digest(4)]
+        );
+    }
+
+    /// M3, M15: of many failures of one tag the last is written.
+    #[test]
+    fn the_last_of_many_failures_is_written() {
+        assert_eq!(kept(&[failed(1), failed(2), failed(3)]), [failed(3)]);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use quayside_metadata::OrganizationId;
 use quayside_oci::{Digest, RepositoryName};
 use quayside_upstream::{BlobAnswer, BlobBody, UpstreamError};
 
@@ -24,7 +25,14 @@ pub(crate) struct Order {
     pub(crate) size: u64,
 }
 
+/// Through which organization and repository an upstream is asked: another one may get another answer.
+pub(crate) type Origin = (OrganizationId, RepositoryName);
+
 impl Order {
+    pub(crate) fn origin(&self) -> Origin {
+        (self.served.id, self.repository.clone())
+    }
+
     async fn get(&self, from: u64) -> Result<BlobAnswer, UpstreamError> {
         let name = self.served.spec.remote.upstream_repository(&self.repository);
         self.served.upstream.get_blob(&name, &self.digest, from).await
@@ -76,6 +84,8 @@ impl Source {
         loop {
             match self.body.next().await {
                 None => return Ok(None),
+                // All bytes are here, however the connection ended: the digest decides.
+                Some(Err(_)) if self.position >= self.order.size => return Ok(None),
                 Some(Err(error)) => self.resume(error).await?,
                 Some(Ok(mut chunk)) => {
                     let again = self.known.min(chunk.len() as u64);

@@ -15,13 +15,16 @@ use super::error::PullError;
 use super::fill::{self, Fill, Outcome};
 use super::resume::Order;
 
-/// Fills that clients caused and that may read from upstreams at the same time.
+/// Fills that clients caused and that may read from one upstream at the same time. One that hangs delays nobody
+/// else's.
 const CLIENT_FILLS: usize = 32;
 /// How long a verified blob may take into storage after everything else was cut.
 const CUT_PATIENCE: Duration = Duration::from_secs(5);
 
 type Key = (Digest, u64, Option<OrganizationId>);
 type Table = Arc<Mutex<HashMap<Key, Arc<Fill>>>>;
+/// By upstream; bounded by the number of upstreams that were ever served.
+type Permits = Mutex<HashMap<Arc<str>, Arc<Semaphore>>>;
 
 /// Who wants a fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub(crate) enum Attendance {
 /// The table of running fills.
 pub(crate) struct Running {
     fills: Table,
-    permits: Arc<Semaphore>,
+    permits: Permits,
     tasks: TaskTracker,
     end: CancellationToken,
 }
@@ -42,7 +45,7 @@ impl Default for Running {
     fn default() -> Self {
         Self {
             fills: Table::default(),
-            permits: Arc::new(Semaphore::new(CLIENT_FILLS)),
+            permits: Permits::default(),
             tasks: TaskTracker::new(),
             end: CancellationToken::new(),
         }
@@ -98,7 +101,7 @@ impl Running {
                 (fill, None)
             } else {
                 let key = (order.digest.clone(), order.size, order.served.scope());
-                let fill = Fill::new(self.end.child_token());
+                let fill = Fill::new(order.origin(), self.end.child_token());
                 fills.insert(key.clone(), Arc::clone(&fill));
                 let entry = Entry {
                     fills: Arc::clone(&self.fills),
@@ -114,10 +117,16 @@ impl Running {
             (fill, entry)
         };
         if let Some(entry) = entry {
-            let permits = (attendance == Attendance::Client).then(|| Arc::clone(&self.permits));
+            let permits = (attendance == Attendance::Client).then(|| self.permits(&order.served.address));
             self.tasks.spawn(work(Arc::clone(engine), order, entry, permits));
         }
         fill
+    }
+
+    fn permits(&self, host: &Arc<str>) -> Arc<Semaphore> {
+        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Semaphore::new(CLIENT_FILLS));
+        Arc::clone(permits.entry(Arc::clone(host)).or_insert_with(new))
     }
 
     /// Ends the fills that no client joined. Who comes now starts afresh.

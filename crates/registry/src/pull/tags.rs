@@ -11,6 +11,7 @@ use super::error::{PullError, Subject, answer_of};
 use super::freshness::{Answer, Verdict, conclude};
 use super::warm::TagEntry;
 use super::{Contact, Engine, Method};
+use crate::clock::Millis;
 use crate::organizations::Served;
 
 /// A check of a live tag takes no longer (M3).
@@ -67,7 +68,19 @@ impl Engine {
         }
     }
 
-    async fn read_tag(&self, key: &TagKey) -> Result<Option<Arc<TagEntry>>, PullError> {
+    /// As the database has it once everything that pulls did to it is written.
+    async fn read_settled(&self, key: &TagKey) -> Result<Option<Arc<TagEntry>>, PullError> {
+        match self.read_tag(key).await? {
+            // A pull by digest that waits for its batch may have revived it (M9).
+            Some(entry) if !entry.facts().is_live(self.now()) => {
+                self.renewals.flush(&self.metadata).await;
+                self.read_tag(key).await
+            }
+            entry => Ok(entry),
+        }
+    }
+
+    pub(crate) async fn read_tag(&self, key: &TagKey) -> Result<Option<Arc<TagEntry>>, PullError> {
         let now = self.now();
         let row = self.metadata.tag(key.0, key.1.as_str(), key.2.as_str()).await?;
         Ok(row.map(|state| self.warm.keep_tag(key.clone(), state, now)))
@@ -92,7 +105,7 @@ impl Engine {
     }
 
     async fn refresh_alone(&self, served: &Served, key: &TagKey, before: Seen, arrived: i64) -> Refreshed {
-        let entry = match self.read_tag(key).await {
+        let entry = match self.read_settled(key).await {
             Ok(entry) => entry,
             // O2: while the database is away, what is in memory goes on for as long as it is fresh.
             Err(error) => match self.warm.tag(key, self.now()) {
@@ -119,9 +132,9 @@ impl Engine {
         if live && self.backoffs.skips(&served.check_key, self.now()) {
             return Refreshed::Unconfirmed(entry, Unconfirmed::Skipped);
         }
-        let limit = if live { CHECK_LIMIT } else { FETCH_LIMIT };
+        let (started, limit) = (self.now(), if live { CHECK_LIMIT } else { FETCH_LIMIT });
         let result = self.ask(served, key, limit).await;
-        self.note_check(served, &result);
+        self.note_check(served, &result, started);
         match result {
             Ok(asked) => match self.compare(served, &entry, &asked) {
                 Verdict::Fetch => self.move_tag(served, key, entry, asked).await,
@@ -226,14 +239,15 @@ impl Engine {
         })
     }
 
-    fn note_check(&self, served: &Served, result: &Result<Asked, UpstreamError>) {
+    fn note_check(&self, served: &Served, result: &Result<Asked, UpstreamError>, started: Millis) {
         match result {
             Err(error) if error.is_outage() => {
                 let retry_after = match error {
                     UpstreamError::RateLimited { retry_after, .. } => *retry_after,
                     _ => None,
                 };
-                self.backoffs.failed(&served.check_key, retry_after, self.now());
+                self.backoffs
+                    .failed(&served.check_key, retry_after, started, self.now());
             }
             _ => self.backoffs.answered(&served.check_key),
         }
