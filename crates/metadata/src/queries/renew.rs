@@ -133,7 +133,8 @@ const DIGEST: Statement = Statement::new(
         "UPDATE tag SET ",
         pull!("$3", "$4"),
         " WHERE manifest_id IN (SELECT id FROM holder) AND current AND failed_at <= checked_at
-            AND (ends_at > $3 OR (name <> '' AND resolved_at > 0 AND resolved_at >= $3 - $6))"
+            AND (ends_at > $3
+                 OR (name <> '' AND resolved_at > 0 AND resolved_at BETWEEN $3 - $6 AND $3))"
     ),
 );
 
