@@ -139,6 +139,18 @@ impl Metadata {
         read::blob(&self.engine, organization, repository, digest, view).await
     }
 
+    /// Whether bytes of this length may be the blob: a manifest of the repository declares them, or they
+    /// are known to be as many (B10).
+    pub async fn allows_size(
+        &self,
+        organization: OrganizationId,
+        repository: &str,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<bool> {
+        read::allows_size(&self.engine, organization, repository, digest, size).await
+    }
+
     /// Makes a manifest held, and counts what becomes held with it, in one transaction.
     pub async fn admit(&self, admission: Admission<'_>) -> Result<Admitted, AdmitError> {
         let request = admit::Request::new(admission);

@@ -55,9 +55,9 @@ pub struct TagState {
 /// What counts when it is asked whether something live holds a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldBy {
-    /// Tags: what strangers may see (B1).
+    /// Tags, directly or through an index: what strangers may see (B1).
     Tag,
-    /// Tags and digest pins: what members may see.
+    /// Tags and digest pins, directly, through an index or through a subject: what members may see.
     TagOrPin,
 }
 
@@ -68,6 +68,12 @@ pub enum View {
     Member,
     /// Anybody else: only through a manifest that a live tag holds, directly or through an index.
     Public {
+        /// What time it is.
+        now: i64,
+    },
+    /// A member while upstream is never contacted (C2): only through a manifest that a live tag or a
+    /// live pin holds, directly, through an index or through a subject.
+    Live {
         /// What time it is.
         now: i64,
     },
@@ -90,7 +96,8 @@ pub struct BlobState {
     /// The repository it was found in.
     pub repository: RepositoryId,
     /// The size to expect in bytes: the real one if the bytes were ever verified (also if they
-    /// were lost since), else the one that a manifest of this repository declares (B4, B10).
+    /// were lost since) and `proven`, else the one that a manifest of this repository declares (B4,
+    /// B9, B10).
     pub declared_size: u64,
     /// Where its bytes are; `None` is a miss.
     pub stored: Option<StoredBlob>,

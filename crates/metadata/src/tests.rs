@@ -81,6 +81,10 @@ contracts! {
         reads_blob_through_held_and_released_manifests,
         strangers_see_only_what_live_tags_hold,
         members_see_live_pins_too,
+        members_see_only_what_is_live,
+        a_circle_of_holders_is_not_live,
+        real_size_is_told_only_with_proof,
+        a_size_counts_where_it_was_declared,
         blob_of_other_repository_is_not_there,
         private_blob_needs_proof;
     fill:

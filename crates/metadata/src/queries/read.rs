@@ -4,10 +4,14 @@ use bytes::Bytes;
 use quayside_oci::{Digest, Kind};
 
 use crate::engine::Engine;
-use crate::sql::{Row, Statement, args};
+use crate::sql::{Row, Statement, args, signed};
 use crate::{
     BlobState, HeldBy, INDEX_DEPTH, MetadataError, OrganizationId, StoredBlob, StoredManifest, TagState, View,
 };
+
+/// How far from a manifest a member's live tag may be: a signature of a signature of what is in an
+/// index of indexes. What holds each other has no end.
+const HOLDER_DEPTH: i64 = 2 * INDEX_DEPTH;
 
 const TAG: Statement = Statement::new(
     "read tag",
@@ -27,35 +31,59 @@ const MANIFEST: Statement = Statement::new(
      WHERE r.organization_id = $1 AND r.name = $2",
 );
 
+/// The manifest that `$which` finds and what holds it, up to `$5` steps away: indexes, and with `$6`
+/// subjects too.
+macro_rules! holders {
+    ($which:literal) => {
+        concat!(
+            "WITH RECURSIVE holder (id, repository_id, digest, subject, depth) AS (
+               SELECT m.id, m.repository_id, m.digest, m.subject, 0
+               FROM repository r
+               ",
+            $which,
+            "
+               WHERE r.organization_id = $1 AND r.name = $2
+               UNION
+               SELECT p.id, p.repository_id, p.digest, p.subject, h.depth + 1
+               FROM holder h CROSS JOIN manifest p
+               WHERE h.depth < $5 AND p.released_at IS NULL AND p.id IN (
+                 SELECT c.parent_id FROM manifest_child c
+                 WHERE c.repository_id = h.repository_id AND c.digest = h.digest
+                 UNION ALL
+                 SELECT s.id FROM manifest s
+                 WHERE $6 AND s.repository_id = h.repository_id AND s.digest = h.subject)
+             ) "
+        )
+    };
+}
+
 /// `$6`: whether pins count among what holds it live.
+macro_rules! held_live {
+    () => {
+        " AND EXISTS (
+            SELECT 1 FROM holder h
+            CROSS JOIN tag t
+            WHERE t.manifest_id = h.id AND t.current AND (t.name <> '' OR $6) AND t.ends_at > $4)"
+    };
+}
+
 const LIVE_MANIFEST: Statement = Statement::new(
     "read live manifest",
-    "WITH RECURSIVE holder (id, repository_id, digest, depth) AS (
-       SELECT m.id, m.repository_id, m.digest, 0
-       FROM repository r
-       JOIN manifest m ON m.repository_id = r.id AND m.digest = $3 AND m.released_at IS NULL
-       WHERE r.organization_id = $1 AND r.name = $2
-       UNION
-       SELECT p.id, p.repository_id, p.digest, h.depth + 1
-       FROM holder h CROSS JOIN manifest_child c CROSS JOIN manifest p
-       WHERE h.depth < $5 AND c.repository_id = h.repository_id AND c.digest = h.digest
-         AND p.id = c.parent_id AND p.released_at IS NULL
-     )
-     SELECT m.repository_id, m.id, m.digest, m.media_type, m.kind, m.body, m.released_at IS NOT NULL
-     FROM repository r
-     JOIN manifest m ON m.repository_id = r.id AND m.digest = $3
-     WHERE r.organization_id = $1 AND r.name = $2
-       AND EXISTS (
-         SELECT 1 FROM holder h
-         CROSS JOIN tag t
-         WHERE t.manifest_id = h.id AND t.current AND (t.name <> '' OR $6) AND t.ends_at > $4)",
+    concat!(
+        holders!("JOIN manifest m ON m.repository_id = r.id AND m.digest = $3 AND m.released_at IS NULL"),
+        "SELECT m.repository_id, m.id, m.digest, m.media_type, m.kind, m.body, m.released_at IS NOT NULL
+         FROM repository r
+         JOIN manifest m ON m.repository_id = r.id AND m.digest = $3
+         WHERE r.organization_id = $1 AND r.name = $2",
+        held_live!()
+    ),
 );
 
 /// Of several manifests that name the blob, the largest declared size is taken, a layer's first: the
 /// index gives that row at once.
 macro_rules! blob_of_repository {
     () => {
-        "SELECT r.id, COALESCE(b.size, mb.size), b.storage_key, b.size, b.private,
+        "SELECT r.id, mb.size, b.storage_key, b.size, b.private,
                 NOT b.private OR EXISTS (
                   SELECT 1 FROM proof p WHERE p.digest = b.digest AND p.organization_id = $1),
                 mb.layer, b.storage_key IS NULL AND b.wanted_at IS NOT NULL
@@ -74,33 +102,32 @@ const BLOB: Statement = Statement::new(
     ),
 );
 
-const PUBLIC_BLOB: Statement = Statement::new(
-    "read public blob",
+const LIVE_BLOB: Statement = Statement::new(
+    "read live blob",
     concat!(
-        "WITH RECURSIVE holder (id, repository_id, digest, depth) AS (
-           SELECT m.id, m.repository_id, m.digest, 0
-           FROM repository r
-           JOIN manifest_blob mb ON mb.digest = $3 AND mb.repository_id = r.id
-           JOIN manifest m ON m.id = mb.manifest_id AND m.released_at IS NULL
-           WHERE r.organization_id = $1 AND r.name = $2
-           UNION
-           SELECT p.id, p.repository_id, p.digest, h.depth + 1
-           FROM holder h CROSS JOIN manifest_child c CROSS JOIN manifest p
-           WHERE h.depth < $5 AND c.repository_id = h.repository_id AND c.digest = h.digest
-             AND p.id = c.parent_id AND p.released_at IS NULL
-         ) ",
+        holders!(
+            "JOIN manifest_blob mb ON mb.digest = $3 AND mb.repository_id = r.id
+             JOIN manifest m ON m.id = mb.manifest_id AND m.released_at IS NULL"
+        ),
         blob_of_repository!(),
-        " AND EXISTS (
-            SELECT 1 FROM holder h
-            CROSS JOIN tag t
-         WHERE t.manifest_id = h.id AND t.current AND t.name <> '' AND t.ends_at > $4)
-          ORDER BY mb.layer DESC, mb.size DESC LIMIT 1"
+        held_live!(),
+        " ORDER BY mb.layer DESC, mb.size DESC LIMIT 1"
     ),
+);
+
+/// The bytes may be wrong still; this only says that such a length is no reason to refuse them.
+const ALLOWS_SIZE: Statement = Statement::new(
+    "find declaration of size",
+    "SELECT 1
+     FROM repository r
+     JOIN manifest_blob mb ON mb.digest = $3 AND mb.repository_id = r.id
+     JOIN blob b ON b.digest = mb.digest
+     WHERE r.organization_id = $1 AND r.name = $2 AND (mb.size = $4 OR b.size = $4) LIMIT 1",
 );
 
 /// What must stay cheap however much is stored.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[TAG, MANIFEST, LIVE_MANIFEST, BLOB, PUBLIC_BLOB];
+pub(crate) const HOT: &[Statement] = &[TAG, MANIFEST, LIVE_MANIFEST, BLOB, LIVE_BLOB, ALLOWS_SIZE];
 
 /// How the kinds are kept; the numbers never change.
 pub(crate) fn number_of(kind: Kind) -> i64 {
@@ -162,6 +189,14 @@ pub(crate) async fn manifest(
     row.as_ref().map(manifest_of).transpose()
 }
 
+/// How many steps away a holder may be, and whether pins and subjects count.
+fn reach(by: HeldBy) -> (i64, bool) {
+    match by {
+        HeldBy::Tag => (INDEX_DEPTH, false),
+        HeldBy::TagOrPin => (HOLDER_DEPTH, true),
+    }
+}
+
 pub(crate) async fn live_manifest(
     engine: &Engine,
     organization: OrganizationId,
@@ -170,10 +205,22 @@ pub(crate) async fn live_manifest(
     now: i64,
     by: HeldBy,
 ) -> Result<Option<StoredManifest>, MetadataError> {
-    let pins = by == HeldBy::TagOrPin;
-    let values = args![organization, repository, digest, now, INDEX_DEPTH, pins];
+    let (depth, pins) = reach(by);
+    let values = args![organization, repository, digest, now, depth, pins];
     let row = engine.fetch_optional(LIVE_MANIFEST, values).await?;
     row.as_ref().map(manifest_of).transpose()
+}
+
+pub(crate) async fn allows_size(
+    engine: &Engine,
+    organization: OrganizationId,
+    repository: &str,
+    digest: &Digest,
+    size: u64,
+) -> Result<bool, MetadataError> {
+    let values = args![organization, repository, digest, signed(size)];
+    let row = engine.fetch_optional(ALLOWS_SIZE, values).await?;
+    Ok(row.is_some())
 }
 
 pub(crate) async fn blob(
@@ -189,21 +236,29 @@ pub(crate) async fn blob(
             engine.fetch_optional(BLOB, values).await?
         }
         View::Public { now } => {
-            let values = args![organization, repository, digest, now, INDEX_DEPTH];
-            engine.fetch_optional(PUBLIC_BLOB, values).await?
+            let (depth, pins) = reach(HeldBy::Tag);
+            let values = args![organization, repository, digest, now, depth, pins];
+            engine.fetch_optional(LIVE_BLOB, values).await?
+        }
+        View::Live { now } => {
+            let (depth, pins) = reach(HeldBy::TagOrPin);
+            let values = args![organization, repository, digest, now, depth, pins];
+            engine.fetch_optional(LIVE_BLOB, values).await?
         }
     };
     row.map(|row| {
-        let stored = match (row.optional_text(2)?, row.optional_count(3)?) {
+        let (declared, real, proven) = (row.count(1)?, row.optional_count(3)?, row.flag(5)?);
+        let stored = match (row.optional_text(2)?, real) {
             (Some(key), Some(size)) => Some(StoredBlob { key, size }),
             _ => None,
         };
         Ok(BlobState {
             repository: row.repository(0)?,
-            declared_size: row.count(1)?,
+            // The real size is told only to whom the bytes may be shown (B9).
+            declared_size: real.filter(|_| proven).unwrap_or(declared),
             stored,
             private: row.flag(4)?,
-            proven: row.flag(5)?,
+            proven,
             layer: row.flag(6)?,
             wanted: row.flag(7)?,
         })
