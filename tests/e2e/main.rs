@@ -17,6 +17,7 @@ mod lifetime;
 mod listing;
 mod logins;
 mod names;
+mod neighbours;
 mod operation;
 mod outages;
 mod probes;

@@ -41,6 +41,16 @@ async fn resumes_from_the_byte_where_it_broke() {
     assert_eq!(blob_ranges(&upstream), ["", "bytes=400000-", "bytes=700000-"]);
 }
 
+/// B3: a connection that breaks after the last byte breaks nothing: the digest says that all is there.
+#[tokio::test]
+async fn a_break_after_the_last_byte_is_no_break() {
+    let (upstream, house, layer) = pulled(LENGTH).await;
+    upstream.script(On::blob(), Fault::Chunked);
+    upstream.script(On::blob().once(), Fault::Cut(LENGTH));
+    pull(&house, &layer).await.assert_body(&layer.bytes);
+    assert_eq!(blob_ranges(&upstream), [""]);
+}
+
 /// B3: an upstream that ignores `Range` is read from the start and the known prefix is dropped.
 #[tokio::test]
 async fn resumes_where_range_is_ignored() {

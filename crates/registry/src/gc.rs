@@ -19,6 +19,7 @@ use quayside_metadata::{MetadataError, Slacks};
 
 pub use report::Report;
 
+use crate::chain::Chain;
 use crate::clock::millis;
 use crate::metrics::Metrics;
 use crate::organizations::Snapshot;
@@ -93,7 +94,7 @@ impl Gc {
                 Ok(report) if report.did_nothing() => {}
                 Ok(report) => report.log(),
                 Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %Chain(&error),
                     "garbage collection waits for the next pass"
                 ),
             }

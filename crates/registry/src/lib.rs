@@ -7,6 +7,7 @@
 
 mod app;
 mod auth;
+mod chain;
 mod clock;
 pub mod gc;
 mod http;

@@ -12,6 +12,7 @@ use quayside_oci::OrganizationName;
 use quayside_upstream::{Client, Spec, Upstream};
 use tokio::sync::Mutex;
 
+use crate::chain::Chain;
 use crate::clock::millis;
 use crate::metrics::Metrics;
 use crate::organizations::{Served, Snapshot};
@@ -173,8 +174,8 @@ impl Loader {
             match self.client.upstream(upstream_spec(spec)) {
                 Ok(upstream) => ways.push((Arc::clone(spec), Way::New(upstream))),
                 Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(organization = %spec.name, error, "organization not served in its new form");
+                    let error = Chain(&error);
+                    tracing::error!(organization = %spec.name, %error, "organization not served in its new form");
                     let same = old.filter(|old| old.spec.identity() == spec.identity());
                     ways.extend(same.map(|old| (Arc::clone(&old.spec), Way::Kept(Arc::clone(old)))));
                 }

@@ -190,10 +190,12 @@ impl Passwords {
                     .map(|user| (user.password_hash.clone(), Millis::MAX))
                     .collect(),
                 decoy: self.decoy(login),
+                comparisons: 1,
             },
             Some(Who::Robot(organization, name)) => Hashes {
                 right: robot_hashes(snapshot, organization, name, now),
                 decoy: None,
+                comparisons: 2,
             },
             Some(Who::Anonymous) | None => Hashes::default(),
         }

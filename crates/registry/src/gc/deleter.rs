@@ -10,6 +10,7 @@ use quayside_metadata::Garbage;
 use super::sweeper::failed;
 use super::worker::{Progress, Worker};
 use super::{GcError, Report};
+use crate::chain::Chain;
 use crate::clock::Millis;
 use crate::metrics::Metrics;
 use crate::pull::Engine;
@@ -98,8 +99,8 @@ impl<'a> Deleter<'a> {
             match StorageKey::parse(&garbage.key) {
                 Ok(key) => parsed.push(key),
                 Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(key = garbage.key, error, "not a storage key, not deleted");
+                    let error = Chain(&error);
+                    tracing::error!(key = garbage.key, %error, "not a storage key, not deleted");
                     failures.insert(garbage.key.clone());
                 }
             }
@@ -107,7 +108,7 @@ impl<'a> Deleter<'a> {
         if let Err(DeleteError { failed }) = self.engine.store.delete(&parsed).await {
             if let Some((key, fault)) = failed.first() {
                 tracing::warn!(
-                    count = failed.len(), %key, error = fault as &dyn std::error::Error,
+                    count = failed.len(), %key, error = %Chain(fault),
                     "bytes not deleted, trying again later"
                 );
             }

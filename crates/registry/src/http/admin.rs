@@ -17,6 +17,7 @@ use super::Response;
 use super::body::Body;
 use super::serve::Answer;
 use crate::auth::admin::AdminToken;
+use crate::chain::Chain;
 use crate::gc::Gc;
 use crate::metrics::{self, Metrics};
 use crate::organizations::Snapshot;
@@ -71,7 +72,7 @@ impl Admin {
         match self.metrics.encode() {
             Ok(metrics) => respond(StatusCode::OK, metrics::CONTENT_TYPE, Bytes::from(metrics)),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "metrics not written");
+                tracing::error!(error = %Chain(&error), "metrics not written");
                 text(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "metrics could not be written\n",

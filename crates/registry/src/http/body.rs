@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use quayside_blobs::Frames;
 
 use super::RequestId;
+use crate::chain::Chain;
 use crate::pull::blobs::{BodyError, Bytestream};
 
 /// What is sent after the head. An error cuts the connection, so a client never takes a part for the whole.
@@ -102,7 +103,7 @@ impl http_body::Body for Body {
                 let request = self.request.map(tracing::field::display);
                 tracing::warn!(
                     request,
-                    error = error as &dyn std::error::Error,
+                    error = %Chain(error),
                     "answer cut short"
                 );
             }

@@ -158,6 +158,17 @@ impl From<PullError> for Problem {
                 let message = format!("{upstream} sent a blob that cannot be used: {reason}");
                 Self::new(StatusCode::BAD_GATEWAY, ErrorCode::DigestInvalid, message).upstream(&upstream)
             }
+            PullError::Length {
+                upstream,
+                declared,
+                announced,
+            } => {
+                let message = format!(
+                    "{upstream} sent a blob that cannot be used: the manifest declares {declared} bytes, \
+                     upstream has {announced}"
+                );
+                Self::new(StatusCode::BAD_GATEWAY, ErrorCode::DigestInvalid, message).upstream(&upstream)
+            }
             PullError::Unknown(subject) => unknown(subject),
             PullError::Metadata(source) => of_metadata(source),
             PullError::Stopping => {
@@ -171,6 +182,12 @@ impl From<PullError> for Problem {
                 );
                 let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message);
                 problem.upstream(&upstream).retry_after(RETRY_STORAGE)
+            }
+            PullError::Unreadable(source) => {
+                let message = "storage cannot be read at the moment; try again";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
+                    .cause(source)
+                    .retry_after(RETRY_STORAGE)
             }
             error @ (PullError::Vanished(_) | PullError::Key { .. }) => internal(error),
         }

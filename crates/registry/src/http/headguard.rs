@@ -22,6 +22,8 @@ struct State {
     phase: AtomicU8,
     /// Whether a part of a head has arrived that no answer was begun for yet.
     heard: AtomicBool,
+    /// Whether an answer that hyper made up was sent in our form.
+    replaced: AtomicBool,
 }
 
 const IDLE: u8 = 0;
@@ -47,10 +49,10 @@ impl Phase {
             .compare_exchange(DRAINING, IDLE, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Whether the client has begun a request that is not complete. A connection that is merely kept alive has
+    /// Whether the client has begun a request that is not complete, and was told nothing yet. A connection that is merely kept alive has
     /// not, and must hear nothing that its next request could take for its answer.
     pub(crate) fn awaits_head(&self) -> bool {
-        self.0.heard.load(Ordering::Acquire)
+        self.0.heard.load(Ordering::Acquire) && !self.0.replaced.load(Ordering::Acquire)
     }
 
     fn is_idle(&self) -> bool {
@@ -74,6 +76,16 @@ impl<S> HeadGuard<S> {
             pending: None,
         }
     }
+}
+
+/// The answer for what is no HTTP/1 at all, such as the preface of HTTP/2: hyper says nothing to it either.
+pub(crate) fn not_http() -> Vec<u8> {
+    answer(
+        400,
+        "Bad Request",
+        ErrorCode::Unsupported,
+        "only HTTP/1.1 is spoken here",
+    )
 }
 
 /// The answer for a head that was not complete in time: hyper says nothing at all then.
@@ -153,6 +165,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadGuard<S> {
     ) -> Poll<io::Result<usize>> {
         if self.pending.is_none() && self.phase.is_idle() {
             self.pending = replacement(buf).map(|bytes| (bytes, buf.len()));
+            self.phase
+                .0
+                .replaced
+                .store(self.pending.is_some(), Ordering::Release);
         }
         if self.pending.is_some() {
             return self.poll_pending(context);

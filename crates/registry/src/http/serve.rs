@@ -21,8 +21,9 @@ use tokio_util::task::TaskTracker;
 
 use super::Response;
 use super::body::Body;
-use super::headguard::{HeadGuard, Phase, too_slow};
+use super::headguard::{HeadGuard, Phase, not_http, too_slow};
 use super::tls::Certificates;
+use crate::chain::Chain;
 use crate::pull::blobs::BodyError;
 
 /// What hyper buffers per connection, in either direction.
@@ -82,7 +83,7 @@ pub(crate) async fn run(listener: Listener, answer: impl Answer, stop: Stop, tra
             }
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %Chain(&error),
                     "connection not accepted"
                 );
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -112,7 +113,7 @@ async fn open(
         match secured {
             Ok(stream) => connection(stream, peer, answer, stop.accepting).await,
             Err(error) => {
-                tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection not secured");
+                tracing::debug!(%peer, error = %Chain(&error), "connection not secured");
             }
         }
     };
@@ -156,13 +157,16 @@ async fn connection(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection ended early");
-        if error.is_timeout() && phase.awaits_head() {
-            let mut stream = connection.into_parts().io.into_inner();
-            // The client may be gone; it was going to be cut off either way.
-            let _ = stream.write_all(&too_slow()).await;
-            let _ = stream.shutdown().await;
-        }
+        tracing::debug!(%peer, error = %Chain(&error), "connection ended early");
+        let last_words = match phase.awaits_head() {
+            true if error.is_timeout() => too_slow(),
+            true if error.is_parse() => not_http(),
+            _ => return,
+        };
+        let mut stream = connection.into_parts().io.into_inner();
+        // The client may be gone; it was going to be cut off either way.
+        let _ = stream.write_all(&last_words).await;
+        let _ = stream.shutdown().await;
     }
 }
 

@@ -127,7 +127,9 @@ async fn password_grant(
         (Some("password"), Some(login), Some(password)) if !login.is_empty() => {
             check(front, &login, SecretString::from(password), client).await?
         }
-        (Some("password") | None, _, _) => basic(front, &parts.headers, client).await?,
+        // Neither half of a login: nobody, or who the header says.
+        (Some("password") | None, None, None) => basic(front, &parts.headers, client).await?,
+        (Some("password"), _, _) => return Err(unauthorized(front, "a user name and a password are needed")),
         _ => return Err(bad("only the password grant is offered")),
     };
     Ok((who, scopes(form)))

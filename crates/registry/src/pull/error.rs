@@ -37,6 +37,14 @@ pub(crate) enum PullError {
     #[error("verify the blob that {upstream} sent: {reason}")]
     Mismatch { upstream: Arc<str>, reason: Arc<str> },
 
+    /// Upstream announces another length than the one that was declared (B10).
+    #[error("fit the blob of {upstream}: {declared} bytes are declared, it announces {announced}")]
+    Length {
+        upstream: Arc<str>,
+        declared: u64,
+        announced: u64,
+    },
+
     /// Not here, and not to be fetched (B1, C2, A3).
     #[error("find the {0:?}")]
     Unknown(Subject),
@@ -51,6 +59,10 @@ pub(crate) enum PullError {
         key: Arc<str>,
         source: Arc<quayside_blobs::KeyError>,
     },
+
+    /// Stored bytes cannot be read at the moment, and upstream must not be asked instead (O2, A3, C2).
+    #[error("read stored bytes")]
+    Unreadable(#[source] Arc<quayside_blobs::OpenError>),
 
     /// Storage cannot be used and too many transfers pass it by already (O2).
     #[error("wait for one of the transfers that pass through to {upstream}")]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::chain::Chain;
 use quayside_metadata::{ManifestId, Metadata, MetadataError, Renewal, RepositoryId};
 use tokio::sync::Notify;
 
@@ -159,7 +160,7 @@ impl Renewals {
         match &written {
             // An outage is one event, however often the batch is tried again.
             Err(error) if !refused_before => tracing::warn!(
-                error = error as &dyn std::error::Error,
+                error = %Chain(error),
                 count,
                 "renewals wait for the database"
             ),

@@ -9,6 +9,7 @@ use quayside_oci::{Digest, RepositoryName};
 use quayside_upstream::{BlobAnswer, BlobBody, UpstreamError};
 
 use super::error::{PullError, Subject};
+use crate::chain::Chain;
 use crate::organizations::Served;
 
 const ATTEMPTS_WITHOUT_PROGRESS: u32 = 5;
@@ -106,7 +107,7 @@ impl Source {
             self.failures += 1;
             tracing::debug!(
                 digest = %self.order.digest, upstream = %self.order.served.address, position = self.position,
-                attempt = self.failures, error = &error as &dyn std::error::Error, "transfer broken, resuming"
+                attempt = self.failures, error = %Chain(&error), "transfer broken, resuming"
             );
             tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(self.failures - 1)).await;
             match self.order.get(self.position).await {
@@ -134,11 +135,11 @@ fn check(order: &Order, answer: &BlobAnswer, from: u64) -> Result<u64, PullError
     if let Some(length) = answer.length
         && answer.start.saturating_add(length) != order.size
     {
-        let whole = answer.start.saturating_add(length);
-        return Err(order.mismatch(format!(
-            "the manifest declares {} bytes, upstream has {whole}",
-            order.size
-        )));
+        return Err(PullError::Length {
+            upstream: Arc::clone(&order.served.address),
+            declared: order.size,
+            announced: answer.start.saturating_add(length),
+        });
     }
     Ok(from - answer.start)
 }

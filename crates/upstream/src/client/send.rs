@@ -4,6 +4,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::timeout;
@@ -60,6 +62,8 @@ pub(crate) struct Answer {
     pub(crate) host: String,
     pub(crate) from: From,
     pub(crate) observer: Observer,
+    /// What was sent along to get it: its words must not be repeated to anybody (A6).
+    secret: Option<HeaderValue>,
 }
 
 /// Whose answer it is. Only a challenge of the place that was asked may be met with credentials.
@@ -123,6 +127,7 @@ impl Sender {
                     host,
                     from,
                     observer,
+                    secret: authorization.cloned(),
                 });
             }
             let next = redirect::target(&url, response.headers().get(LOCATION))
@@ -201,6 +206,7 @@ impl Sender {
 
     /// Code and message of the first error in a body of the distribution spec's shape.
     async fn words(&self, answer: Answer) -> (Option<String>, Option<String>) {
+        let secret = answer.secret.clone();
         let reading = body::read_whole(answer, MAX_ERROR_BYTES, self.read_timeout, self.drip);
         let Ok(Ok(body)) = timeout(ERROR_PATIENCE, reading).await else {
             return (None, None);
@@ -212,6 +218,7 @@ impl Sender {
         (
             text("code"),
             text("message")
+                .filter(|text| !repeats(text, secret.as_ref()))
                 .map(|text| printable(&text))
                 .filter(|text| !text.is_empty()),
         )
@@ -223,6 +230,25 @@ pub(crate) fn place(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port()
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// Whether an upstream's words contain what we said to it: the token, or the password in either form.
+fn repeats(text: &str, secret: Option<&HeaderValue>) -> bool {
+    let Some((_, said)) = secret
+        .and_then(|secret| secret.to_str().ok())
+        .and_then(|secret| secret.split_once(' '))
+    else {
+        return false;
+    };
+    let pair = STANDARD
+        .decode(said)
+        .ok()
+        .and_then(|pair| String::from_utf8(pair).ok());
+    let password = pair
+        .as_deref()
+        .and_then(|pair| pair.split_once(':'))
+        .map(|(_, password)| password);
+    text.contains(said) || password.is_some_and(|password| !password.is_empty() && text.contains(password))
 }
 
 fn printable(text: &str) -> String {
@@ -315,5 +341,22 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     {
         Some(inner) => Some(inner),
         None => error.source(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A6: an upstream that repeats what it was sent is not quoted.
+    #[test]
+    fn knows_its_own_secrets_in_the_words_of_others() {
+        let basic = HeaderValue::from_static("Basic dXB1c2VyOmNhbmFyeQ==");
+        let bearer = HeaderValue::from_static("Bearer abc.def.ghi");
+        assert!(repeats("no: upuser:canary", Some(&basic)));
+        assert!(repeats("no: dXB1c2VyOmNhbmFyeQ==", Some(&basic)));
+        assert!(repeats("bad token abc.def.ghi", Some(&bearer)));
+        assert!(!repeats("upuser may not pull", Some(&basic)));
+        assert!(!repeats("anything", None));
     }
 }
