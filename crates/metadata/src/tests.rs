@@ -132,6 +132,7 @@ contracts! {
         departed_organization_is_dropped_when_nothing_is_left;
     collect:
         collects_what_was_released_a_grace_ago,
+        steps_of_two_workers_are_done_once,
         spares_blobs_that_others_name,
         taken_back_content_is_spared,
         fill_that_ends_after_the_collection_is_garbage,

@@ -7,6 +7,8 @@ use crate::{AdmitError, Collected, FillCommit, Forecast, Garbage, Hold, Slacks, 
 const RELEASED: i64 = 1000;
 /// When that is a grace ago.
 const LATER: i64 = 1300;
+/// Past every Window and grace.
+const FAR: i64 = i64::MAX / 4;
 /// When the bytes may go.
 const LAST: i64 = 1600;
 
@@ -60,6 +62,26 @@ pub(super) async fn collects_what_was_released_a_grace_ago(db: Fixture) {
     // No row of anything is left, and a new repository is not taken for the old one.
     let again = db.tag("app", "1", &app, LAST).await;
     assert!(again.repository > admitted.repository && again.manifest > admitted.manifest);
+    db.assert_consistent().await;
+}
+
+/// G4: two workers that do the same steps side by side do them once; a step that is repeated does nothing.
+pub(super) async fn steps_of_two_workers_are_done_once(db: Fixture) {
+    let app = image("app", &[("layer", 10)]);
+    db.tag("app", "1", &app, 0).await;
+    db.fill("t1", &digest("layer"), 10, None).await;
+    let sweep = || async { db.metadata.sweep(db.acme, 0, FAR).await.unwrap() };
+    let collect = || async { db.metadata.collect(FAR, FAR).await.unwrap() };
+    let delete = || async { db.metadata.forget_garbage(&[key("t1")]).await.unwrap() };
+
+    let (first, second) = tokio::join!(sweep(), sweep());
+    assert_eq!((first.tags + second.tags, sweep().await.tags), (1, 0));
+    let (first, second) = tokio::join!(collect(), collect());
+    assert_eq!(first.manifests + second.manifests, 1);
+    assert_eq!(collect().await, Collected::default());
+    assert_eq!(db.places("t1").await, ["garbage"]);
+    tokio::join!(delete(), delete());
+    assert!(db.places("t1").await.is_empty());
     db.assert_consistent().await;
 }
 
