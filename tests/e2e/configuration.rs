@@ -8,7 +8,7 @@ use quayside_config::Config;
 use quayside_tests::eventually::never;
 use quayside_tests::fake::{FakeUpstream, Fault, Gate, On};
 use quayside_tests::house::{House, Organization};
-use quayside_tests::images::Image;
+use quayside_tests::images::{Blob, Image};
 use serde_json::json;
 
 use crate::scene::{contacts, scene};
@@ -124,6 +124,58 @@ async fn without_the_feature_nothing_is_filled() {
         .await
         .assert_error(404, "BLOB_UNKNOWN");
     assert_eq!(contacts(&scene.upstream), before);
+}
+
+/// C2: without the feature what is dead is 404, its blobs included; what a live image holds is served, its referrers
+/// included.
+#[tokio::test]
+async fn without_the_feature_only_live_content_is_served() {
+    let mut scene = scene(|acme| acme.ttl(60)).await;
+    let live = Image::random(2, &[2000]);
+    let signature = Image::builder()
+        .subject(&live.manifest)
+        .layer(Blob::random(3, 100))
+        .build();
+    scene.upstream.push("alpine", "2", &live);
+    scene.upstream.push_untagged("alpine", &signature);
+    scene.house.manifest("alpine", "1").await;
+    scene.house.advance_seconds(30);
+    scene.house.manifest("alpine", "2").await;
+    scene.house.manifest("alpine", signature.digest()).await;
+    for blob in scene.image.blobs().chain(live.blobs()).chain(signature.blobs()) {
+        scene
+            .house
+            .blob("alpine", &blob.digest)
+            .await
+            .assert_body(&blob.bytes);
+        scene.house.stored(&blob.digest).await;
+    }
+    scene
+        .house
+        .restart_with("FEATURE_PROXY_CACHE", json!(false))
+        .await;
+    let house = &scene.house;
+    let dead = &scene.image.layers[0];
+    house.blob("alpine", &dead.digest).await.assert_body(&dead.bytes);
+    house.advance_seconds(31);
+    house
+        .blob("alpine", &dead.digest)
+        .await
+        .assert_error(404, "BLOB_UNKNOWN");
+    let answer = house.manifest("alpine", signature.digest()).await;
+    answer.assert_body(signature.body());
+    for blob in live.blobs().chain(signature.blobs()) {
+        house.blob("alpine", &blob.digest).await.assert_body(&blob.bytes);
+    }
+    house.advance_seconds(3600);
+    let answer = house.manifest("alpine", signature.digest()).await;
+    answer.assert_error(404, "MANIFEST_UNKNOWN");
+    for blob in live.blobs().chain(signature.blobs()) {
+        house
+            .blob("alpine", &blob.digest)
+            .await
+            .assert_error(404, "BLOB_UNKNOWN");
+    }
 }
 
 /// C3: the file is looked at every 2 s and applied when its content changed; gzipped or not.

@@ -28,3 +28,4 @@ mod sharing;
 mod storage;
 mod transfers;
 mod upstreams;
+mod wanted;

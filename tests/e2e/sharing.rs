@@ -65,6 +65,31 @@ impl Two {
     }
 }
 
+/// B4, B9: HEAD of what another organization obtained with credentials says what the own manifest declares, and
+/// nothing of the other's bytes.
+#[tokio::test]
+async fn head_tells_nothing_of_bytes_obtained_by_others() {
+    let two = two(5000).await;
+    let lies = Image::builder().layer_declared(two.layer.clone(), 7000).build();
+    two.other.push("lies", "1", &lies);
+    let get = async |path: &str| two.house.get(path).await;
+    get("/v2/other/lies/manifests/1").await.assert_body(lies.body());
+    get(&two.path("secret")).await.assert_body(&two.layer.bytes);
+    two.stored().await;
+    let path = format!("/v2/other/lies/blobs/{}", two.layer.digest);
+    let declared = two.house.head(&path).await;
+    assert_eq!(
+        (declared.status, declared.header("content-length")),
+        (200, "7000")
+    );
+    // The own upstream says how long it is, and that is how long it is.
+    get(&path).await.assert_body(&two.layer.bytes);
+    eventually("the real size is told", || async {
+        two.house.head(&path).await.header("content-length") == "5000"
+    })
+    .await;
+}
+
 /// B9: what was obtained with credentials is not served to an organization whose own upstream does not have it.
 #[tokio::test]
 async fn bytes_obtained_with_credentials_are_not_served_to_others() {

@@ -21,6 +21,7 @@ CREATE TABLE repository (
 );
 
 -- released_at is null exactly while the manifest is held, which is exactly while it is counted.
+-- pulled: somebody whose pulls are completed in the background asked for the body.
 CREATE TABLE manifest (
   id              $ID,
   repository_id   BIGINT   NOT NULL REFERENCES repository (id),
@@ -31,6 +32,7 @@ CREATE TABLE manifest (
   subject         TEXT,
   artifact_type   TEXT,
   released_at     BIGINT,
+  pulled          BOOLEAN  NOT NULL DEFAULT FALSE,
   body            $BLOB    NOT NULL,
   UNIQUE (repository_id, digest)
 );
@@ -38,7 +40,8 @@ CREATE INDEX manifest_released ON manifest (released_at) WHERE released_at IS NO
 CREATE INDEX manifest_subject ON manifest (repository_id, subject, digest) WHERE subject IS NOT NULL;
 
 -- A row exists exactly while some manifest_blob names it. size is the verified one and stays when
--- the bytes are lost: what a digest weighs does not change any more.
+-- the bytes are lost: what a digest weighs does not change any more. wanted_by is the organization
+-- and wanted_in the manifest for which it is wanted; both may be gone.
 CREATE TABLE blob (
   digest      TEXT    PRIMARY KEY,
   size        BIGINT,
@@ -46,6 +49,7 @@ CREATE TABLE blob (
   private     BOOLEAN NOT NULL DEFAULT FALSE,
   wanted_at   BIGINT,
   wanted_by   BIGINT,
+  wanted_in   BIGINT,
   retry_at    BIGINT  NOT NULL DEFAULT 0,
   CHECK (storage_key IS NULL OR size IS NOT NULL)
 );

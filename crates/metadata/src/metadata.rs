@@ -277,7 +277,8 @@ impl Metadata {
         self.want(&wanted::Around::Manifest(manifest), now).await
     }
 
-    /// The same for every held manifest of the repository that names this blob as a layer.
+    /// The same for every held manifest of the repository that was pulled, see
+    /// [`record_pull`](Self::record_pull), and names this blob as a layer.
     pub async fn want_by_layer(
         &self,
         repository: RepositoryId,
@@ -286,6 +287,19 @@ impl Metadata {
     ) -> Result<Vec<Wanted>> {
         self.want(&wanted::Around::Layer(repository, layer.clone()), now)
             .await
+    }
+
+    /// Remembers that somebody pulled the image: a GET of one of its layers is then a reason to want the
+    /// others (B6). An image that a HEAD stored is none.
+    pub async fn record_pull(&self, manifest: ManifestId) -> Result<()> {
+        if wanted::is_new(&self.engine, manifest).await? {
+            self.engine
+                .write(manifest, |tx, manifest| {
+                    Box::pin(wanted::record_pull(tx, manifest))
+                })
+                .await?;
+        }
+        Ok(())
     }
 
     /// Whether a held index of the repository names the manifest (B6).
@@ -304,12 +318,15 @@ impl Metadata {
 
     /// Puts off the next attempt at a wanted blob.
     pub async fn postpone(&self, digest: &Digest, retry_at: i64) -> Result<()> {
-        self.reschedule(digest, Some(retry_at)).await
+        self.reschedule(wanted::Attempt::Later(digest.clone(), retry_at))
+            .await
     }
 
-    /// Wants a blob no more, until the next pull.
-    pub async fn give_up(&self, digest: &Digest) -> Result<()> {
-        self.reschedule(digest, None).await
+    /// Wants a blob for that manifest, see [`Wanted::wanted_in`], no more until the next pull. One that
+    /// is wanted for another manifest by now stays wanted.
+    pub async fn give_up(&self, digest: &Digest, wanted_in: ManifestId) -> Result<()> {
+        self.reschedule(wanted::Attempt::Never(digest.clone(), wanted_in))
+            .await
     }
 
     /// A page of a repository's live tags.
@@ -381,11 +398,7 @@ impl Metadata {
         Ok(missing.blobs)
     }
 
-    async fn reschedule(&self, digest: &Digest, retry_at: Option<i64>) -> Result<()> {
-        let attempt = wanted::Attempt {
-            digest: digest.clone(),
-            retry_at,
-        };
+    async fn reschedule(&self, attempt: wanted::Attempt) -> Result<()> {
         self.engine
             .write(attempt, |tx, attempt| Box::pin(wanted::reschedule(tx, attempt)))
             .await

@@ -102,6 +102,8 @@ contracts! {
         gives_up_until_next_pull,
         wants_images_around_a_layer,
         asks_only_for_organization_that_wanted_it,
+        other_manifests_do_not_say_where_to_fill,
+        gives_up_only_for_the_manifest_that_failed,
         tells_children_of_held_indexes;
     listing:
         lists_live_tags_in_byte_order,

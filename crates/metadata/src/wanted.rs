@@ -2,7 +2,7 @@
 
 use quayside_oci::Digest;
 
-use crate::{OrganizationId, RepositoryId};
+use crate::{ManifestId, OrganizationId, RepositoryId};
 
 /// A blob that is not stored and that somebody asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,10 @@ pub struct Wanted {
     pub layer: bool,
     /// The organization that wanted it last: through its upstream it is to be filled.
     pub organization: OrganizationId,
-    /// A repository of that organization where a held manifest names it.
+    /// The manifest for which it was wanted last. It may be gone by now; what the other fields say is
+    /// then of another held manifest of the organization that names the blob.
+    pub wanted_in: ManifestId,
+    /// The repository of that organization where a held manifest names it with this size.
     pub repository: RepositoryId,
     /// The name of that repository.
     pub repository_name: String,

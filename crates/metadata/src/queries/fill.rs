@@ -22,7 +22,8 @@ const TAKE: Statement = Statement::new(
 /// What is free once stays free, also when the bytes are lost and fetched again with credentials.
 const STORE: Statement = Statement::new(
     "store blob",
-    "UPDATE blob SET storage_key = $2, size = $3, wanted_at = NULL, wanted_by = NULL, retry_at = 0,
+    "UPDATE blob SET storage_key = $2, size = $3, wanted_at = NULL, wanted_by = NULL, wanted_in = NULL,
+       retry_at = 0,
                      private = $4 AND (private OR size IS NULL)
      WHERE digest = $1 AND storage_key IS NULL",
 );

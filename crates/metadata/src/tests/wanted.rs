@@ -62,7 +62,8 @@ pub(super) async fn gives_up_until_next_pull(db: Fixture) {
     db.metadata.want_manifest(admitted.manifest, 1).await.unwrap();
     db.metadata.postpone(&config_of("app"), 5000).await.unwrap();
 
-    db.metadata.give_up(&config_of("app")).await.unwrap();
+    let wanted = admitted.manifest;
+    db.metadata.give_up(&config_of("app"), wanted).await.unwrap();
     assert_eq!(db.metadata.wanted(10_000, 10).await.unwrap(), []);
 
     let again = db.metadata.want_manifest(admitted.manifest, 2).await.unwrap();
@@ -70,14 +71,19 @@ pub(super) async fn gives_up_until_next_pull(db: Fixture) {
     assert_eq!(db.metadata.wanted(2, 10).await.unwrap(), again);
 }
 
-/// B6: the GET of a layer wants the images of that repository that it is a layer of.
+/// B6, M11: the GET of a layer wants the images of that repository that it is a layer of and that were
+/// pulled; one that only a HEAD stored is not wanted.
 pub(super) async fn wants_images_around_a_layer(db: Fixture) {
     let one = image("one", &[("base", 10), ("one", 1)]);
     let two = image("two", &[("base", 10), ("two", 2)]);
     let unrelated = image("unrelated", &[("unrelated", 3)]);
+    let seen = image("seen", &[("base", 10), ("seen", 4)]);
     for made in [&one, &two, &unrelated] {
-        db.pin("app", made, 0).await;
+        let pulled = db.pin("app", made, 0).await.manifest;
+        db.metadata.record_pull(pulled).await.unwrap();
+        db.metadata.record_pull(pulled).await.unwrap();
     }
+    db.pin("app", &seen, 0).await;
     let elsewhere = db
         .pin("elsewhere", &image("else", &[("base", 10), ("else", 1)]), 0)
         .await;
@@ -128,6 +134,49 @@ pub(super) async fn asks_only_for_organization_that_wanted_it(db: Fixture) {
     assert_eq!(db.metadata.wanted(4, 10).await.unwrap().len(), 1);
     db.drop_holder(ours.repository, "1", ours.manifest, 5).await;
     assert_eq!(db.metadata.wanted(5, 10).await.unwrap(), []);
+}
+
+/// B6, B10: what a blob is wanted for says where it is fetched and how long it is, whatever manifests of
+/// other repositories say of the same digest; they count only when that manifest is gone.
+pub(super) async fn other_manifests_do_not_say_where_to_fill(db: Fixture) {
+    let lies = image("lies", &[("layer", 15)]);
+    let first = db.tag("a/first", "1", &lies, 0).await;
+    let pulled = db.tag("b/pulled", "1", &image("app", &[("layer", 10)]), 0).await;
+    let same = db.tag("b/pulled", "2", &image("more", &[("layer", 12)]), 0).await;
+    let layer = digest("layer");
+    let due = async || {
+        let due = db.metadata.wanted(10, 10).await.unwrap();
+        let found = due.into_iter().find(|blob| blob.digest == layer).unwrap();
+        (found.repository_name, found.size, found.wanted_in)
+    };
+
+    db.metadata.want_manifest(pulled.manifest, 1).await.unwrap();
+    assert_eq!(due().await, ("b/pulled".to_owned(), 10, pulled.manifest));
+    db.metadata.want_manifest(first.manifest, 2).await.unwrap();
+    assert_eq!(due().await, ("a/first".to_owned(), 15, first.manifest));
+    db.metadata.want_manifest(pulled.manifest, 3).await.unwrap();
+    assert_eq!(due().await, ("b/pulled".to_owned(), 10, pulled.manifest));
+
+    db.drop_holder(pulled.repository, "1", pulled.manifest, 4).await;
+    assert_eq!(due().await, ("a/first".to_owned(), 15, pulled.manifest));
+    assert_ne!(same.manifest, pulled.manifest);
+}
+
+/// B6: given up on for one manifest, a blob stays wanted for another that was pulled since.
+pub(super) async fn gives_up_only_for_the_manifest_that_failed(db: Fixture) {
+    let gone = db.tag("a/gone", "1", &image("app", &[("layer", 10)]), 0).await;
+    let good = db.tag("b/good", "1", &image("app", &[("layer", 10)]), 0).await;
+    let layer = digest("layer");
+    db.metadata.want_manifest(gone.manifest, 1).await.unwrap();
+    db.metadata.want_manifest(good.manifest, 2).await.unwrap();
+
+    db.metadata.give_up(&layer, gone.manifest).await.unwrap();
+    let due = db.metadata.wanted(2, 10).await.unwrap();
+    assert!(digests(&due).contains(&layer));
+
+    db.metadata.give_up(&layer, good.manifest).await.unwrap();
+    let due = db.metadata.wanted(2, 10).await.unwrap();
+    assert!(!digests(&due).contains(&layer));
 }
 
 /// B6: the children of held indexes wait for the first GET of one of their layers.

@@ -31,6 +31,8 @@ const FIRST_RETRY: Millis = 5_000;
 const LONGEST_RETRY: Millis = 600_000;
 /// After a 429 without `Retry-After`, and after bytes that did not hash to their digest (B3).
 const PAUSE: Duration = Duration::from_mins(1);
+/// How long a blob of an organization that is not served at the moment waits: its entry may be bad (C3).
+const UNSERVED: Millis = 30_000;
 /// Nudges that wait; what does not fit comes again with the next pull.
 const NUDGES: usize = 4_096;
 
@@ -72,7 +74,8 @@ impl Nudger {
 }
 
 struct Task {
-    host: Arc<str>,
+    wanted: Wanted,
+    order: Order,
     fill: Arc<Fill>,
 }
 
@@ -153,14 +156,14 @@ impl Filler {
     async fn want(&self, nudge: Nudge) {
         let (metadata, now) = (&self.engine.metadata, self.engine.now());
         let wanted = match &nudge {
-            Nudge::Image { manifest } => metadata.want_manifest(*manifest, now).await.map(drop),
+            Nudge::Image { manifest } => self.want_image(*manifest, now).await,
             Nudge::Layer { repository, digest } => {
                 metadata.want_by_layer(*repository, digest, now).await.map(drop)
             }
             Nudge::ImageUnlessChild { repository, manifest } => {
                 match metadata.is_child_of_held_index(*repository, *manifest).await {
-                    Ok(true) => Ok(()),
-                    Ok(false) => metadata.want_manifest(*manifest, now).await.map(drop),
+                    Ok(true) => metadata.record_pull(*manifest).await,
+                    Ok(false) => self.want_image(*manifest, now).await,
                     Err(error) => Err(error),
                 }
             }
@@ -174,6 +177,12 @@ impl Filler {
         }
     }
 
+    async fn want_image(&self, manifest: ManifestId, now: Millis) -> Result<(), MetadataError> {
+        let metadata = &self.engine.metadata;
+        metadata.record_pull(manifest).await?;
+        metadata.want_manifest(manifest, now).await.map(drop)
+    }
+
     async fn start_due(&mut self) -> Result<(), MetadataError> {
         if self.unattended(None) >= IN_ALL {
             return Ok(());
@@ -184,10 +193,13 @@ impl Filler {
                 break;
             }
             match self.plan(&wanted, now) {
-                Plan::Start(order) => self.start(order),
+                Plan::Start(order) => self.start(wanted, order),
                 Plan::Wait => {}
                 Plan::Postpone(until) => self.engine.metadata.postpone(&wanted.digest, until).await?,
-                Plan::GiveUp => self.engine.metadata.give_up(&wanted.digest).await?,
+                Plan::GiveUp => {
+                    let (digest, wanted_in) = (&wanted.digest, wanted.wanted_in);
+                    self.engine.metadata.give_up(digest, wanted_in).await?;
+                }
             }
         }
         Ok(())
@@ -196,10 +208,12 @@ impl Filler {
     /// What to do about a wanted blob that is due.
     fn plan(&self, wanted: &Wanted, now: Millis) -> Plan {
         let snapshot = self.snapshot.load();
-        let served = snapshot.by_id(wanted.organization);
-        let Some(served) = served.filter(|served| served.spec.background_fill) else {
-            return Plan::GiveUp;
+        let Some(served) = snapshot.by_id(wanted.organization) else {
+            return Plan::Postpone(now.saturating_add(UNSERVED));
         };
+        if !served.spec.background_fill {
+            return Plan::GiveUp;
+        }
         let Ok(repository) = wanted.repository_name.parse::<RepositoryName>() else {
             return Plan::GiveUp;
         };
@@ -221,20 +235,23 @@ impl Filler {
 
     /// Fills that no client has joined; one that a client reads does not count (B6).
     fn unattended(&self, host: Option<&Arc<str>>) -> usize {
-        let counts = |task: &&Task| !task.fill.is_attended() && host.is_none_or(|host| *host == task.host);
+        let counts = |task: &&Task| {
+            !task.fill.is_attended() && host.is_none_or(|host| *host == task.order.served.address)
+        };
         self.tasks.values().filter(counts).count()
     }
 
-    fn start(&mut self, order: Order) {
-        let (digest, host) = (order.digest.clone(), Arc::clone(&order.served.address));
+    fn start(&mut self, wanted: Wanted, order: Order) {
+        let digest = order.digest.clone();
         let fill = self
             .engine
             .running
-            .join(&self.engine, order, Attendance::Background);
+            .join(&self.engine, order.clone(), Attendance::Background);
         self.tasks.insert(
             digest.clone(),
             Task {
-                host,
+                wanted,
+                order,
                 fill: Arc::clone(&fill),
             },
         );
@@ -249,11 +266,19 @@ impl Filler {
             return;
         };
         let (engine, now) = (Arc::clone(&self.engine), self.engine.now());
+        if let Outcome::Failed(error) = &outcome
+            && task.order.size == task.wanted.size
+            && let Ok(Some(order)) = engine.resized(&task.order, error).await
+        {
+            return self.start(task.wanted, order);
+        }
         let settled = match outcome {
             Outcome::Found | Outcome::Done => {
                 self.failures.remove(&digest);
                 Ok(())
             }
+            // The failure of a fill that was joined, and that asked for another repository: still due.
+            Outcome::Failed(_) if !task.fill.is_of(&task.order) => Ok(()),
             Outcome::Failed(
                 PullError::Upstream {
                     source: UpstreamError::NotFound { .. },
@@ -262,17 +287,17 @@ impl Filler {
                 | PullError::Unknown(_),
             ) => {
                 self.failures.remove(&digest);
-                engine.metadata.give_up(&digest).await
+                engine.metadata.give_up(&digest, task.wanted.wanted_in).await
             }
             Outcome::Failed(PullError::Upstream {
                 source: UpstreamError::RateLimited { retry_after, .. },
                 ..
             }) => {
                 let until = now.saturating_add(millis(retry_after.unwrap_or(PAUSE)));
-                self.pauses.insert(task.host, until);
+                self.pauses.insert(Arc::clone(&task.order.served.address), until);
                 engine.metadata.postpone(&digest, until).await
             }
-            Outcome::Failed(PullError::Mismatch { .. }) => {
+            Outcome::Failed(PullError::Mismatch { .. } | PullError::Length { .. }) => {
                 engine
                     .metadata
                     .postpone(&digest, now.saturating_add(millis(PAUSE)))

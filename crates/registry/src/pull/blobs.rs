@@ -101,10 +101,11 @@ impl Engine {
         if let Some(entry) = self.warm.blob(key, now) {
             return Ok(Found::Stored(entry));
         }
-        let state = self
-            .metadata
-            .blob(key.0, key.1.as_str(), &key.2, View::Member)
-            .await?;
+        let view = match self.contact {
+            Contact::Allowed => View::Member,
+            Contact::Never => View::Live { now },
+        };
+        let state = self.metadata.blob(key.0, key.1.as_str(), &key.2, view).await?;
         let mut state = state.ok_or(PullError::Unknown(Subject::Blob))?;
         Ok(match state.stored.take_if(|_| state.proven) {
             None => Found::Missing(state),
@@ -192,19 +193,39 @@ impl Engine {
         key: &DigestKey,
         size: u64,
     ) -> Result<Option<Located>, PullError> {
-        let order = order(request, key, size);
-        let place = loop {
+        let mut order = order(request, key, size);
+        let (size, place) = loop {
             let fill = self.running.join(self, order.clone(), Attendance::Client);
             match fill.head().await {
-                Head::Streaming(spool) => break Place::Filling(order, fill, spool),
+                Head::Streaming(spool) => break (order.size, Place::Filling(order, fill, spool)),
                 // What another repository's upstream says of the blob is nothing that this one said (B11).
                 Head::Ended(Outcome::Failed(_)) if !fill.is_of(&order) => {}
-                Head::Ended(Outcome::Failed(error)) => return Err(error),
-                Head::Ended(Outcome::StorageFault) => break Place::Passing(order),
+                Head::Ended(Outcome::Failed(error)) => match self.resized(&order, &error).await? {
+                    Some(other) if order.size == size => order = other,
+                    _ => return Err(error),
+                },
+                Head::Ended(Outcome::StorageFault) => break (order.size, Place::Passing(order)),
                 Head::Ended(Outcome::Found | Outcome::Done | Outcome::Unstored) => return Ok(None),
             }
         };
         Ok(Some(Located::new(size, CacheStatus::Miss, place)))
+    }
+
+    /// B10: where one manifest of the repository declares a wrong size, another may declare the one that upstream
+    /// announced.
+    pub(super) async fn resized(&self, order: &Order, error: &PullError) -> Result<Option<Order>, PullError> {
+        let PullError::Length { announced, .. } = *error else {
+            return Ok(None);
+        };
+        let repository = order.repository.as_str();
+        let allowed = self
+            .metadata
+            .allows_size(order.served.id, repository, &order.digest, announced)
+            .await?;
+        Ok(allowed.then(|| Order {
+            size: announced,
+            ..order.clone()
+        }))
     }
 
     /// B1: through a manifest that a live tag holds, and only what is stored or being filled.
