@@ -45,6 +45,39 @@ async fn a_wrong_size_beside_a_right_one_harms_nobody() {
     assert!(upstream.count(&Method::GET, &layer.digest) <= 2);
 }
 
+/// B10, B2: while the blob is being filled nobody asks upstream again, strangers get it too, and HEAD knows its length.
+#[tokio::test]
+async fn a_wrong_size_is_found_out_once() {
+    let upstream = FakeUpstream::start().await;
+    let layer = Blob::random(7, SIZE);
+    let good = labelled("good").layer(layer.clone()).build();
+    upstream.push("app", "good", &good);
+    upstream.push("app", "bad", &declared_wrong(&layer));
+    let house = House::with(Organization::of(&upstream).public().member("alice")).await;
+    let get = async |path: &str| house.call(Method::GET, path).user("alice").send().await;
+    for tag in ["good", "bad"] {
+        assert_eq!(get(&format!("/v2/acme/app/manifests/{tag}")).await.status, 200);
+    }
+    let gate = Gate::closed();
+    upstream.script(
+        On::blob().at(&layer.digest).after(1),
+        Fault::HoldAfter(SIZE / 2, gate.clone()),
+    );
+    let path = format!("/v2/acme/app/blobs/{}", layer.digest);
+    let later = async {
+        gate.reached().await;
+        let head = house.head(&path).await;
+        assert_eq!(head.header("content-length"), SIZE.to_string());
+        let opener = async { gate.open() };
+        tokio::join!(get(&path), house.get(&path), opener)
+    };
+    let (first, (member, stranger, ())) = tokio::join!(get(&path), later);
+    for answer in [first, member, stranger] {
+        answer.assert_body(&layer.bytes);
+    }
+    assert_eq!(upstream.count(&Method::GET, &layer.digest), 2);
+}
+
 /// B10, B6: nor does it keep the background from completing that image.
 #[tokio::test]
 async fn the_background_finds_the_size_that_upstream_has() {

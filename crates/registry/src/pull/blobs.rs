@@ -127,17 +127,14 @@ impl Engine {
         if self.contact == Contact::Never {
             return Err(PullError::Unknown(Subject::Blob));
         }
+        let size = self.warm.length(key).unwrap_or(state.declared_size);
         if request.method == Method::Head {
-            return Ok(Some(Located::new(
-                state.declared_size,
-                CacheStatus::Miss,
-                Place::Nowhere,
-            )));
+            return Ok(Some(Located::new(size, CacheStatus::Miss, Place::Nowhere)));
         }
         if state.layer {
             self.nudge_for_layer(request, state.repository, &key.2);
         }
-        self.fill(request, key, state.declared_size).await
+        self.fill(request, key, size).await
     }
 
     /// `None`: the bytes turned out to be lost, and the row knows it now (B8).
@@ -222,7 +219,12 @@ impl Engine {
             .metadata
             .allows_size(order.served.id, repository, &order.digest, announced)
             .await?;
-        Ok(allowed.then(|| Order {
+        if !allowed {
+            return Ok(None);
+        }
+        let key = (order.served.id, order.repository.clone(), order.digest.clone());
+        self.warm.keep_length(key, announced);
+        Ok(Some(Order {
             size: announced,
             ..order.clone()
         }))
@@ -250,7 +252,8 @@ impl Engine {
                 Err(_) => Err(unknown()),
             };
         }
-        let order = order(request, &key, state.declared_size);
+        let size = self.warm.length(&key).unwrap_or(state.declared_size);
+        let order = order(request, &key, size);
         let fill = self.running.find(&order).ok_or_else(unknown)?;
         if request.method == Method::Head {
             return Ok(Located::new(order.size, CacheStatus::Miss, Place::Nowhere));

@@ -21,6 +21,7 @@ use crate::clock::{Millis, millis};
 const MANIFEST_BYTES: u64 = 64 << 20;
 const TAGS: u64 = 100_000;
 const BLOBS: u64 = 100_000;
+const LENGTHS: u64 = 10_000;
 const LONGEST: Duration = Duration::from_secs(5);
 
 type ContentKey = (OrganizationId, RepositoryName, Digest);
@@ -156,6 +157,7 @@ pub(crate) struct Warm {
     manifests: Cache<ContentKey, Arc<Ready>>,
     tags: Cache<TagKey, Arc<TagEntry>>,
     blobs: Cache<ContentKey, Arc<BlobEntry>>,
+    lengths: Cache<ContentKey, u64>,
 }
 
 impl Warm {
@@ -171,6 +173,7 @@ impl Warm {
                 .build(),
             tags: Cache::builder().max_capacity(TAGS).build(),
             blobs: Cache::builder().max_capacity(BLOBS).build(),
+            lengths: Cache::builder().max_capacity(LENGTHS).build(),
         }
     }
 
@@ -227,6 +230,16 @@ impl Warm {
 
     pub(crate) fn keep_blob(&self, key: ContentKey, entry: &Arc<BlobEntry>) {
         self.blobs.insert(key, Arc::clone(entry));
+    }
+
+    /// What upstream announced where manifests contradict each other (B10). A digest has one length: it never grows
+    /// stale.
+    pub(crate) fn length(&self, key: &ContentKey) -> Option<u64> {
+        self.lengths.get(key)
+    }
+
+    pub(crate) fn keep_length(&self, key: ContentKey, length: u64) {
+        self.lengths.insert(key, length);
     }
 
     pub(crate) fn forget_blob(&self, key: &ContentKey) {
