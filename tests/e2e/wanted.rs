@@ -64,14 +64,14 @@ async fn a_wrong_size_is_found_out_once() {
         Fault::HoldAfter(SIZE / 2, gate.clone()),
     );
     let path = format!("/v2/acme/app/blobs/{}", layer.digest);
-    let later = async {
+    let others = async {
         gate.reached().await;
         let head = house.head(&path).await;
         assert_eq!(head.header("content-length"), SIZE.to_string());
         let opener = async { gate.open() };
         tokio::join!(get(&path), house.get(&path), opener)
     };
-    let (first, (member, stranger, ())) = tokio::join!(get(&path), later);
+    let (first, (member, stranger, ())) = tokio::join!(get(&path), others);
     for answer in [first, member, stranger] {
         answer.assert_body(&layer.bytes);
     }
