@@ -18,6 +18,7 @@ use super::error::PullError;
 use super::fill::{Fill, Outcome};
 use super::resume::Order;
 use super::running::Attendance;
+use crate::chain::Chain;
 use crate::clock::{Millis, millis};
 use crate::organizations::Snapshot;
 
@@ -120,7 +121,7 @@ impl Filler {
             {
                 // An outage of the database is one event, however many looks it takes.
                 tracing::warn!(
-                    error = error as &dyn std::error::Error,
+                    error = %Chain(error),
                     "wanted blobs cannot be looked up"
                 );
             }
@@ -170,7 +171,7 @@ impl Filler {
         };
         if let Err(error) = wanted {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = %Chain(&error),
                 ?nudge,
                 "blobs not marked as wanted"
             );
@@ -311,7 +312,7 @@ impl Filler {
             }
         };
         if let Err(error) = settled {
-            tracing::warn!(%digest, error = &error as &dyn std::error::Error, "wanted blob not settled");
+            tracing::warn!(%digest, error = %Chain(&error), "wanted blob not settled");
         }
     }
 }

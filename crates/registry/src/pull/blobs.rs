@@ -18,6 +18,7 @@ use super::resume::Order;
 use super::running::Attendance;
 use super::warm::BlobEntry;
 use super::{CacheStatus, Contact, Engine, Method, Viewer};
+use crate::chain::Chain;
 
 /// A blob that can be sent. Nothing of it was read yet.
 pub(crate) struct Located {
@@ -161,9 +162,9 @@ impl Engine {
                 Ok(None)
             }
             Err(error) => {
-                tracing::warn!(digest = %key.2, error = &error as &dyn std::error::Error, "stored blob cannot be read, passing through");
+                tracing::warn!(digest = %key.2, error = %Chain(&error), "stored blob cannot be read, passing through");
                 if self.contact == Contact::Never {
-                    return Err(PullError::Unknown(Subject::Blob));
+                    return Err(PullError::Unreadable(Arc::new(error)));
                 }
                 Ok(Some(Located::new(
                     *size,
@@ -249,7 +250,7 @@ impl Engine {
                     self.forget_lost(&key, &stored.key).await?;
                     Err(unknown())
                 }
-                Err(_) => Err(unknown()),
+                Err(source) => Err(PullError::Unreadable(Arc::new(source))),
             };
         }
         let size = self.warm.length(&key).unwrap_or(state.declared_size);

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use super::error::{PullError, Subject};
 use super::resume::{Order, Origin, Source};
+use crate::chain::Chain;
 use crate::clock::millis;
 
 /// No transfer takes longer in all.
@@ -178,7 +179,7 @@ pub(crate) async fn run(engine: &Engine, order: &Order, fill: &Fill) -> Outcome 
             Err(Stopped::Upstream(error)) => {
                 tracing::warn!(
                     digest = %order.digest, upstream = %order.served.address,
-                    error = &error as &dyn std::error::Error, "fill failed"
+                    error = %Chain(&error), "fill failed"
                 );
                 ingest.fail(Arc::new(error.clone()));
                 Outcome::Failed(error)
@@ -237,7 +238,7 @@ async fn read(engine: &Engine, order: &Order, fill: &Fill, ingest: &mut Ingest) 
 }
 
 fn storage_fault(order: &Order, error: &IngestError) -> Outcome {
-    tracing::warn!(digest = %order.digest, error = error as &dyn std::error::Error, "storage takes no bytes, passing through");
+    tracing::warn!(digest = %order.digest, error = %Chain(error), "storage takes no bytes, passing through");
     Outcome::StorageFault
 }
 
