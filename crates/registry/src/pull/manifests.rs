@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quayside_config::organizations::Organization;
 use quayside_metadata::{Admission, AdmitError, Content, HeldBy, Hold, OrganizationId, Renewal};
-use quayside_oci::{Digest, Kind, Reference, RepositoryName};
+use quayside_oci::{Digest, Kind, Reference, RepositoryName, Tag};
 
 use super::background::Nudge;
 use super::error::{PullError, Subject};
@@ -135,15 +135,7 @@ impl Engine {
                         at: now,
                     },
                 );
-                self.push(
-                    request,
-                    Renewal::Used {
-                        repository,
-                        manifest,
-                        name: Some(name),
-                        at: now,
-                    },
-                );
+                self.used(request, &entry.ready, Some(&key.2));
             }
             Verdict::Resolve => {
                 let (repository, manifest) = (entry.ready.repository, entry.ready.id);
@@ -216,16 +208,7 @@ impl Engine {
             Verdict::Stored => format!("{}; the tag has expired", stale_warning(request.served, &why)),
             _ => return Err(reason(why)),
         };
-        let manifest = entry.ready.id;
-        self.push(
-            request,
-            Renewal::Used {
-                repository,
-                manifest,
-                name: Some(name),
-                at: now,
-            },
-        );
+        self.used(request, &entry.ready, Some(&key.2));
         Ok(Pulled {
             ready: Arc::clone(&entry.ready),
             status: CacheStatus::Stale,
@@ -237,18 +220,19 @@ impl Engine {
         if request.method == Method::Get {
             self.renew_tag(request, key, entry, Confirmation::Earlier);
         } else {
-            let (repository, manifest) = (entry.ready.repository, entry.ready.id);
-            let name = Some(key.2.as_str().to_owned());
-            self.push(
-                request,
-                Renewal::Used {
-                    repository,
-                    manifest,
-                    name,
-                    at: self.now(),
-                },
-            );
+            self.used(request, &entry.ready, Some(&key.2));
         }
+    }
+
+    /// A use that moves no end time, for the order of pruning (M11, A3).
+    fn used(&self, request: &Request<'_>, ready: &Ready, tag: Option<&Tag>) {
+        let renewal = Renewal::Used {
+            repository: ready.repository,
+            manifest: ready.id,
+            name: tag.map(|tag| tag.as_str().to_owned()),
+            at: self.now(),
+        };
+        self.push(request, renewal);
     }
 
     fn renew_tag(
@@ -296,22 +280,22 @@ impl Engine {
             Contact::Never => Some(self.find_live(&key, HeldBy::TagOrPin).await?),
         };
         if let Some(ready) = held {
-            let (now, repository, manifest) = (self.now(), ready.repository, ready.id);
-            let renewal = match request.method {
-                Method::Get => Renewal::Digest {
-                    repository,
-                    manifest,
-                    at: now,
-                    ends_at: request.served.end(now),
-                },
-                Method::Head => Renewal::Used {
-                    repository,
-                    manifest,
-                    name: None,
-                    at: now,
-                },
-            };
-            self.push(request, renewal);
+            match request.method {
+                Method::Head => self.used(request, &ready, None),
+                Method::Get => {
+                    let (now, repository, manifest) = (self.now(), ready.repository, ready.id);
+                    let ends_at = request.served.end(now);
+                    self.push(
+                        request,
+                        Renewal::Digest {
+                            repository,
+                            manifest,
+                            at: now,
+                            ends_at,
+                        },
+                    );
+                }
+            }
             return Ok(Pulled::new(&ready, CacheStatus::Hit));
         }
         let work = {
@@ -415,33 +399,13 @@ impl Engine {
             .await?
             .filter(|entry| entry.facts().is_live(now));
         let entry = entry.ok_or(PullError::Unknown(Subject::Manifest))?;
-        let (repository, manifest) = (entry.ready.repository, entry.ready.id);
-        let name = Some(key.2.as_str().to_owned());
-        self.push(
-            request,
-            Renewal::Used {
-                repository,
-                manifest,
-                name,
-                at: now,
-            },
-        );
+        self.used(request, &entry.ready, Some(&key.2));
         Ok(Pulled::new(&entry.ready, CacheStatus::Hit))
     }
 
     async fn public_digest(&self, request: &Request<'_>, key: &DigestKey) -> Result<Pulled, PullError> {
-        let now = self.now();
         let ready = self.find_live(key, HeldBy::Tag).await?;
-        let (repository, manifest) = (ready.repository, ready.id);
-        self.push(
-            request,
-            Renewal::Used {
-                repository,
-                manifest,
-                name: None,
-                at: now,
-            },
-        );
+        self.used(request, &ready, None);
         Ok(Pulled::new(&ready, CacheStatus::Hit))
     }
 
