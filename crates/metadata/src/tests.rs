@@ -64,6 +64,8 @@ contracts! {
         reports_usage_of_every_organization_that_is_there;
     renewal:
         renews_tag_and_lets_lowered_ttl_bite,
+        pull_beside_the_sweeper_takes_the_manifest_back,
+        times_of_a_clock_that_was_ahead_count_as_past,
         late_batch_never_shortens_a_life,
         revives_tag_that_died_during_its_check,
         does_not_revive_replaced_tag,
@@ -74,7 +76,6 @@ contracts! {
         digest_pull_skips_unconfirmed_tag,
         digest_pull_pins_what_nothing_live_holds,
         dead_pin_lives_again,
-        digest_pull_of_released_manifest_changes_nothing,
         failure_and_confirmation_in_one_moment_follow_their_order,
         use_counts_without_renewing;
     view:

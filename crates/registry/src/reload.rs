@@ -271,5 +271,8 @@ pub(crate) async fn limit_endless(engine: &Engine, snapshot: &Snapshot) -> Resul
             limited += step;
         }
     }
+    if limited > 0 {
+        engine.warm.forget_tags();
+    }
     Ok(limited)
 }

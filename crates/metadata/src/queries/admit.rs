@@ -71,9 +71,12 @@ const PUT_TAG: Statement = Statement::new(
      VALUES ($1, $2, $3, $4, TRUE, $5, $6, $7)
      ON CONFLICT (repository_id, name, manifest_id) DO UPDATE SET
        current = TRUE, ends_at = excluded.ends_at, resolved_at = 0, failed_at = 0,
-       pulled_at = CASE WHEN excluded.pulled_at > tag.pulled_at THEN excluded.pulled_at
+       pulled_at = CASE WHEN excluded.pulled_at > tag.pulled_at
+                          OR tag.pulled_at > excluded.pulled_at + 600000 THEN excluded.pulled_at
                         ELSE tag.pulled_at END,
-       checked_at = CASE WHEN excluded.checked_at > tag.checked_at THEN excluded.checked_at
+       checked_at = CASE WHEN excluded.checked_at > tag.checked_at
+                           OR tag.checked_at > excluded.checked_at + 600000
+                         THEN excluded.checked_at
                          ELSE tag.checked_at END",
 );
 

@@ -3,10 +3,14 @@
 //!
 //! The end time follows the later pull, so that a lowered TTL bites. A batch that arrives after a
 //! later one was written never shortens a life, only `pulled_at` says that it came late.
+//!
+//! A time that lies more than ten minutes ahead was written before the clock was set back: no batch
+//! waits that long, so it counts as past (E3).
 
 use crate::engine::Transaction;
+use crate::queries::count;
 use crate::sql::{Statement, args};
-use crate::{INDEX_DEPTH, ManifestId, MetadataError, RESOLVED_FOR_MS, Renewal, RepositoryId};
+use crate::{INDEX_DEPTH, ManifestId, MetadataError, OrganizationId, RESOLVED_FOR_MS, Renewal, RepositoryId};
 
 /// `SET` clauses of a pull at `$at` until `$end`.
 macro_rules! pull {
@@ -14,7 +18,9 @@ macro_rules! pull {
         concat!(
             "ends_at = CASE WHEN ",
             $at,
-            " >= pulled_at OR ",
+            " >= pulled_at OR pulled_at > ",
+            $at,
+            " + 600000 OR ",
             $end,
             " > ends_at THEN ",
             $end,
@@ -30,7 +36,9 @@ macro_rules! used {
         concat!(
             "pulled_at = CASE WHEN ",
             $at,
-            " > pulled_at THEN ",
+            " > pulled_at OR pulled_at > ",
+            $at,
+            " + 600000 THEN ",
             $at,
             " ELSE pulled_at END"
         )
@@ -44,11 +52,15 @@ macro_rules! confirmed {
         concat!(
             "checked_at = CASE WHEN ",
             $at,
-            " > checked_at THEN ",
+            " > checked_at OR checked_at > ",
+            $at,
+            " + 600000 THEN ",
             $at,
             " ELSE checked_at END, failed_at = CASE WHEN failed_at <= ",
             $at,
-            " + 1 THEN 0 ELSE failed_at END"
+            " + 1 OR failed_at > ",
+            $at,
+            " + 600000 THEN 0 ELSE failed_at END"
         )
     };
 }
@@ -121,9 +133,13 @@ const CHECKED: Statement = Statement::new(
 /// A failure in the millisecond of a confirmation came after it: the batch is in order.
 const FAILED: Statement = Statement::new(
     "record failed check of tag",
-    "UPDATE tag SET failed_at = CASE WHEN $3 > checked_at THEN $3 ELSE checked_at + 1 END
+    "UPDATE tag SET
+       failed_at = CASE WHEN checked_at > $3 + 600000 OR $3 > checked_at THEN $3
+                        ELSE checked_at + 1 END,
+       checked_at = CASE WHEN checked_at > $3 + 600000 THEN 0 ELSE checked_at END
      WHERE repository_id = $1 AND name = $2 AND name <> '' AND current
-       AND $3 >= checked_at AND $3 >= failed_at",
+       AND ($3 >= checked_at OR checked_at > $3 + 600000)
+       AND ($3 >= failed_at OR failed_at > $3 + 600000)",
 );
 
 const DIGEST: Statement = Statement::new(
@@ -139,6 +155,14 @@ const DIGEST: Statement = Statement::new(
 );
 
 const PIN: Statement = Statement::new("put pin", put_pin!("m.released_at IS NULL"));
+
+const PIN_RELEASED: Statement = Statement::new("put pin", put_pin!("TRUE"));
+
+const RELEASED: Statement = Statement::new(
+    "find released manifest",
+    "SELECT organization_id FROM manifest
+     WHERE id = $2 AND repository_id = $1 AND released_at IS NOT NULL",
+);
 
 const TAG_USED: Statement = Statement::new(
     "record use of tag",
@@ -170,7 +194,17 @@ const RESOLVED: Statement = Statement::new(
 
 /// What must stay cheap however much is stored.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[TAG, CHECKED, FAILED, DIGEST, PIN, TAG_USED, DIGEST_USED, RESOLVED];
+pub(crate) const HOT: &[Statement] = &[
+    TAG,
+    CHECKED,
+    FAILED,
+    DIGEST,
+    PIN,
+    RELEASED,
+    TAG_USED,
+    DIGEST_USED,
+    RESOLVED,
+];
 
 pub(crate) async fn renew(tx: &mut Transaction, batch: &Vec<Renewal>) -> Result<(), MetadataError> {
     for renewal in batch {
@@ -220,6 +254,7 @@ async fn apply(tx: &mut Transaction, renewal: &Renewal) -> Result<(), MetadataEr
             tx.execute(DIGEST, values).await?;
             tx.execute(PIN, args![*repository, *manifest, *at, *ends_at])
                 .await?;
+            take_back(tx, *repository, *manifest, (*at, *ends_at)).await?;
         }
         Renewal::Used {
             repository,
@@ -240,6 +275,24 @@ async fn apply(tx: &mut Transaction, renewal: &Renewal) -> Result<(), MetadataEr
             tx.execute(DIGEST_USED, values).await?;
         }
     }
+    Ok(())
+}
+
+/// A manifest that was swept between the pull and the batch that tells of it is held again by a pin: the
+/// client has its answer, and the next one must not find the content gone (G3, M9).
+async fn take_back(
+    tx: &mut Transaction,
+    repository: RepositoryId,
+    manifest: ManifestId,
+    (at, ends_at): (i64, i64),
+) -> Result<(), MetadataError> {
+    let Some(released) = tx.fetch_optional(RELEASED, args![repository, manifest]).await? else {
+        return Ok(());
+    };
+    let organization = OrganizationId(released.int(0)?);
+    tx.execute(PIN_RELEASED, args![repository, manifest, at, ends_at])
+        .await?;
+    count::hold(tx, organization, manifest).await?;
     Ok(())
 }
 

@@ -63,6 +63,8 @@ pub(crate) async fn tags(context: &Context<'_>, name: &FullName) -> Result<Respo
     let (page, engine) = (page(context.query)?, &context.front.engine);
     let repository = authorized.served.spec.remote.local_repository(&name.repository);
     let (id, now) = (authorized.served.id, engine.now());
+    // What pulls have just revived or renewed is live.
+    engine.renewals.flush(&engine.metadata).await;
     // One more than asked for tells whether there is a next page.
     let tags = engine
         .metadata

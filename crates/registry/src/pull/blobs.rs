@@ -96,6 +96,17 @@ impl Engine {
         Err(PullError::Vanished(super::flights::Vanished))
     }
 
+    async fn find_state(&self, key: &DigestKey, view: View) -> Result<BlobState, PullError> {
+        let find = || self.metadata.blob(key.0, key.1.as_str(), &key.2, view);
+        let mut state = find().await?;
+        if state.is_none() && view != View::Member {
+            // A renewal that waits for its batch may keep what names it alive.
+            self.renewals.flush(&self.metadata).await;
+            state = find().await?;
+        }
+        state.ok_or(PullError::Unknown(Subject::Blob))
+    }
+
     /// The blob as this organization may see it, from memory while that is fresh.
     async fn find_blob(&self, key: &DigestKey) -> Result<Found, PullError> {
         let now = self.now();
@@ -106,8 +117,7 @@ impl Engine {
             Contact::Allowed => View::Member,
             Contact::Never => View::Live { now },
         };
-        let state = self.metadata.blob(key.0, key.1.as_str(), &key.2, view).await?;
-        let mut state = state.ok_or(PullError::Unknown(Subject::Blob))?;
+        let mut state = self.find_state(key, view).await?;
         Ok(match state.stored.take_if(|_| state.proven) {
             None => Found::Missing(state),
             Some(stored) => {
@@ -235,11 +245,7 @@ impl Engine {
     async fn public_blob(&self, request: &Request<'_>, key: DigestKey) -> Result<Located, PullError> {
         let unknown = || PullError::Unknown(Subject::Blob);
         let view = View::Public { now: self.now() };
-        let state = self
-            .metadata
-            .blob(key.0, key.1.as_str(), &key.2, view)
-            .await?
-            .ok_or_else(unknown)?;
+        let state = self.find_state(&key, view).await?;
         if let Some(stored) = state.stored.filter(|_| state.proven) {
             if request.method == Method::Head {
                 return Ok(Located::new(stored.size, CacheStatus::Hit, Place::Nowhere));

@@ -322,14 +322,19 @@ impl Engine {
 
     /// A manifest that something live holds, or nothing at all.
     async fn find_live(&self, key: &DigestKey, by: HeldBy) -> Result<Arc<Ready>, PullError> {
-        let now = self.now();
-        let stored = self
-            .metadata
-            .live_manifest(key.0, key.1.as_str(), &key.2, now, by)
-            .await?;
+        let find = || {
+            self.metadata
+                .live_manifest(key.0, key.1.as_str(), &key.2, self.now(), by)
+        };
+        let mut stored = find().await?;
+        if stored.is_none() {
+            // A renewal that waits for its batch may keep it alive.
+            self.renewals.flush(&self.metadata).await;
+            stored = find().await?;
+        }
         Ok(Ready::new(
             stored.ok_or(PullError::Unknown(Subject::Manifest))?,
-            now,
+            self.now(),
         ))
     }
 

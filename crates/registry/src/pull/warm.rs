@@ -82,6 +82,17 @@ fn first_in_a_while(last: &AtomicI64, now: Millis) -> bool {
             .is_ok()
 }
 
+/// A time this far ahead was written before the clock was set back (E3).
+const AHEAD: Millis = 600_000;
+
+/// Moves a time on, never back, unless it lies where no time can.
+fn move_on(time: &AtomicI64, to: Millis) {
+    let before = time.load(Ordering::Relaxed);
+    if to > before || before > to.saturating_add(AHEAD) {
+        time.store(to, Ordering::Relaxed);
+    }
+}
+
 /// The current row of a tag, with the times that this replica has moved since it was read.
 #[derive(Debug)]
 pub(crate) struct TagEntry {
@@ -103,12 +114,12 @@ impl TagEntry {
     /// A pull moved the end time (E1).
     pub(crate) fn renewed(&self, now: Millis, ends_at: Millis) {
         self.ends_at.store(ends_at, Ordering::Relaxed);
-        self.pulled_at.fetch_max(now, Ordering::Relaxed);
+        move_on(&self.pulled_at, now);
     }
 
     /// Upstream confirmed the tag.
     pub(crate) fn checked(&self, at: Millis) {
-        self.checked_at.fetch_max(at, Ordering::Relaxed);
+        move_on(&self.checked_at, at);
     }
 
     /// Renewals reach the database up to a second later: what this replica knows better stays known.
@@ -116,8 +127,17 @@ impl TagEntry {
         if older.ready.id != self.ready.id {
             return;
         }
-        self.checked(older.checked_at.load(Ordering::Relaxed));
-        let pulled_at = older.pulled_at.load(Ordering::Relaxed);
+        let known = |time: &AtomicI64| {
+            let time = time.load(Ordering::Relaxed);
+            // Nothing is inherited from a time that the clock has left again.
+            if time > self.loaded_at.saturating_add(AHEAD) {
+                Millis::MIN
+            } else {
+                time
+            }
+        };
+        self.checked(known(&older.checked_at));
+        let pulled_at = known(&older.pulled_at);
         if pulled_at > self.pulled_at.load(Ordering::Relaxed) {
             self.renewed(pulled_at, older.ends_at.load(Ordering::Relaxed));
         }
@@ -216,6 +236,11 @@ impl Warm {
         }
         self.tags.insert(key, Arc::clone(&entry));
         entry
+    }
+
+    /// Times of many rows were moved in the database.
+    pub(crate) fn forget_tags(&self) {
+        self.tags.invalidate_all();
     }
 
     pub(crate) fn forget_tag(&self, key: &TagKey) {
