@@ -247,6 +247,16 @@ fn schema1(upstream: &str) -> Problem {
     Problem::not_found(ErrorCode::ManifestUnknown, message).upstream(upstream)
 }
 
+/// The failure, with the upstream's name once: most name whom they are about.
+fn told_by(upstream: &str, source: &UpstreamError) -> String {
+    let text = source.to_string();
+    if text.contains(upstream) {
+        text
+    } else {
+        format!("{upstream}: {text}")
+    }
+}
+
 fn of_upstream(upstream: &str, subject: Subject, source: UpstreamError) -> Problem {
     let problem = match &source {
         UpstreamError::NotFound { name_unknown, .. } => {
@@ -255,7 +265,7 @@ fn of_upstream(upstream: &str, subject: Subject, source: UpstreamError) -> Probl
                 _ if *name_unknown => ErrorCode::NameUnknown,
                 Subject::Manifest => ErrorCode::ManifestUnknown,
             };
-            Problem::not_found(code, format!("{upstream}: {source}"))
+            Problem::not_found(code, told_by(upstream, &source))
         }
         UpstreamError::Refused { .. } => {
             let message = format!("{upstream} refused access: {source}; the repository may not exist there");
@@ -278,16 +288,16 @@ fn of_upstream(upstream: &str, subject: Subject, source: UpstreamError) -> Probl
                 Subject::Blob => ErrorCode::DigestInvalid,
                 Subject::Manifest => ErrorCode::ManifestInvalid,
             };
-            Problem::new(StatusCode::BAD_GATEWAY, code, format!("{upstream}: {source}"))
+            Problem::new(StatusCode::BAD_GATEWAY, code, told_by(upstream, &source))
         }
         UpstreamError::Timeout { .. } => {
-            let message = format!("{upstream}: {source}");
+            let message = told_by(upstream, &source);
             Problem::new(StatusCode::GATEWAY_TIMEOUT, ErrorCode::Unavailable, message)
         }
         _ => Problem::new(
             StatusCode::BAD_GATEWAY,
             ErrorCode::Unavailable,
-            format!("{upstream}: {source}"),
+            told_by(upstream, &source),
         ),
     };
     problem.upstream(upstream).cause(source)
