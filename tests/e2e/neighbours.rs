@@ -167,3 +167,55 @@ async fn half_a_login_gets_no_token() {
         assert_eq!(answer.status, status, "{form}: {}", answer.summary());
     }
 }
+
+/// L1, M9: a tag that a digest pull has just revived is in the list at once.
+#[tokio::test]
+async fn a_revived_tag_is_listed_at_once() {
+    let scene = scene(|acme| acme.ttl(600)).await;
+    scene.house.manifest("alpine", "1").await;
+    scene.house.advance_seconds(601);
+    scene.house.head_manifest("alpine", "1").await;
+    scene.house.manifest("alpine", &scene.image.manifest.digest).await;
+    assert_eq!(scene.house.tags("alpine").await, ["1"]);
+}
+
+/// C2, E1: a pull in the last moment of a life is a whole pull: what it renewed is live for what follows it.
+#[tokio::test]
+async fn a_pull_in_the_last_second_is_not_cut_in_half() {
+    let mut scene = scene(|acme| acme.ttl(600)).await;
+    let layer = scene.image.layers[0].clone();
+    scene.house.manifest("alpine", "1").await;
+    scene
+        .house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
+    scene.house.stored(&layer.digest).await;
+    scene
+        .house
+        .restart_with("FEATURE_PROXY_CACHE", serde_json::json!(false))
+        .await;
+    scene.house.advance_seconds(599);
+    scene.house.manifest("alpine", "1").await.assert_cache("HIT");
+    scene.house.advance_seconds(2);
+    let digest = &scene.image.manifest.digest;
+    scene.house.manifest("alpine", digest).await.assert_cache("HIT");
+    scene
+        .house
+        .blob("alpine", &layer.digest)
+        .await
+        .assert_body(&layer.bytes);
+}
+
+/// E3, E2: when a TTL of 0 ends, what memory says of endless tags ends with it.
+#[tokio::test]
+async fn an_endless_tag_that_got_an_end_dies_then() {
+    let scene = scene(|acme| acme.ttl(0).revalidate(3600)).await;
+    scene.house.manifest("alpine", "1").await;
+    let limited = Organization::of(&scene.upstream).ttl(2).revalidate(3600);
+    scene.house.reload(&[limited]).await;
+    scene.house.advance_seconds(3);
+    scene.upstream.script(On::any(), Fault::status(503));
+    let answer = scene.house.manifest("alpine", "1").await;
+    answer.assert_error(502, "UNAVAILABLE");
+}
