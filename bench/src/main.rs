@@ -1,0 +1,45 @@
+//! `quayside-bench` measures the registry beside the best of its field on one machine in one run.
+//!
+//! `run` starts every program in a network namespace of its own, drives it with one client, and writes what it
+//! measured; `scale` measures what grows with what is stored; `report` turns results into tables and plots.
+
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measures the registry beside nginx, varnish and distribution.
+#[derive(Parser)]
+#[command(name = "quayside-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure all subjects and write results to a directory.
+    Run(run::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run(arguments) => run::main(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "a program that fails says why where people look"
+)]
+fn complain(error: &anyhow::Error) {
+    eprintln!("quayside-bench: {error:#}");
+}
