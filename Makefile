@@ -15,7 +15,7 @@ ORGANIZATIONS ?= deploy/local/organizations.yaml
 
 say = @printf '==> %s\n' "$(1)"
 
-.PHONY: help run test tools long-tools format lint deny rules unit e2e long generate
+.PHONY: help run test tools long-tools format lint deny rules unit e2e long parsers generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,13 @@ long: long-tools ## All tests in their long form: more clients, more data, more 
 	$(call say,running all tests in their long form)
 	@QUAYSIDE_LONG=1 cargo nextest run --locked --workspace --profile long
 	@cargo nextest run --locked --package quayside-tests --test long --profile long
+
+PARSER_CASES ?= 1000000
+
+parsers: ## A million cases for every property of the parsers (PARSER_CASES=)
+	$(call say,trying $(PARSER_CASES) cases of every property of the parsers)
+	@PROPTEST_CASES=$(PARSER_CASES) cargo nextest run --locked --cargo-profile long --profile parsers \
+	  --package quayside-oci --package quayside-config --package quayside-upstream --package quayside-registry
 
 generate: ## Write the files that are made from code
 	$(call say,writing docs/reference/config.schema.json)

@@ -8,6 +8,7 @@ pub(crate) mod key;
 mod password;
 pub(crate) mod passwords;
 mod queue;
+pub(crate) mod scope;
 pub(crate) mod token;
 
 use std::net::IpAddr;

@@ -20,6 +20,7 @@ use quayside_config::organizations::{
 use secrecy::ExposeSecret;
 
 mod bad_entries;
+mod round_trip;
 
 const PEM: &str = "-----BEGIN CERTIFICATE-----\\nMIIB\\n-----END CERTIFICATE-----\\n";
 

@@ -1,4 +1,5 @@
 mod refusals;
+mod round_trip;
 
 use serde_json::{Value, json};
 

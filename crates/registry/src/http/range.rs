@@ -97,5 +97,24 @@ mod tests {
                 prop_assert!(range.start < range.end && range.end <= size);
             }
         }
+
+        /// B5: a range that lies within the content is read back, in each of its forms.
+        #[test]
+        fn parses_back_any_range(size in 1_u64.., a: u64, b: u64) {
+            let (a, b) = (a % size, b % size);
+            let (first, last) = (a.min(b), a.max(b));
+            let part = |header: String| parse(Some(&header), size);
+            prop_assert_eq!(part(format!("bytes={first}-{last}")), Wanted::Part(first..last + 1));
+            prop_assert_eq!(part(format!("bytes={first}-")), Wanted::Part(first..size));
+            prop_assert_eq!(part(format!("bytes=-{}", last + 1)), Wanted::Part(size - last - 1..size));
+        }
+
+        /// B5: no header makes the parser panic.
+        #[test]
+        fn parses_any_header(header in "(bytes ?=)?[-, 0-9a-z]{0,40}|\\PC*", size: u64) {
+            if let Wanted::Part(range) = parse(Some(&header), size) {
+                prop_assert!(range.start < range.end && range.end <= size);
+            }
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::error::Problem;
 use super::{Front, Response};
 use crate::auth::access::{Decision, decide, visible};
 use crate::auth::token::{Grant, LIFETIME_SECONDS};
+use crate::auth::scope::{self, Scope};
 use crate::auth::{Caller, Proof, Who, decode_basic, is_nobody};
 
 /// A form over this is refused (O4).
@@ -32,7 +33,7 @@ pub(crate) async fn answer(
     let client = front.client(request.headers(), peer.ip());
     let (who, scopes) = match *request.method() {
         Method::GET => {
-            let scopes = scopes(request.uri().query().unwrap_or_default());
+            let scopes = scope::of_form(request.uri().query().unwrap_or_default());
             (basic(front, request.headers(), client).await?, scopes)
         }
         Method::POST => password_grant(front, request, client).await?,
@@ -49,7 +50,7 @@ pub(crate) async fn answer(
     };
     let grants = scopes
         .into_iter()
-        .map(|scope| grant(front, &caller, &scope))
+        .map(|scope| grant(front, &caller, scope))
         .collect();
     let token = front
         .authenticator
@@ -109,7 +110,7 @@ async fn password_grant(
     front: &Front,
     request: http::Request<Incoming>,
     client: IpAddr,
-) -> Result<(Who, Vec<String>), Problem> {
+) -> Result<(Who, Vec<Scope>), Problem> {
     let bad = |message: &str| Problem::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message);
     let (parts, body) = request.into_parts();
     let form = tokio::time::timeout(FORM_TIMEOUT, Limited::new(body, MAX_FORM).collect())
@@ -132,41 +133,24 @@ async fn password_grant(
         (Some("password"), _, _) => return Err(unauthorized(front, "a user name and a password are needed")),
         _ => return Err(bad("only the password grant is offered")),
     };
-    Ok((who, scopes(form)))
+    Ok((who, scope::of_form(form)))
 }
 
 fn pairs(form: &str) -> impl Iterator<Item = (String, String)> {
     url::form_urlencoded::parse(form.as_bytes()).into_owned()
 }
 
-/// The asked scopes; one parameter may hold several, separated by spaces.
-fn scopes(form: &str) -> Vec<String> {
-    let scopes = pairs(form).filter(|(key, _)| key == "scope");
-    scopes
-        .flat_map(|(_, value)| value.split(' ').map(str::to_owned).collect::<Vec<_>>())
-        .filter(|scope| !scope.is_empty())
-        .collect()
-}
-
 /// What of an asked scope the caller gets; a scope is always listed, possibly with nothing.
-fn grant(front: &Front, caller: &Caller, scope: &str) -> Grant {
-    let mut parts = scope.splitn(2, ':');
-    let kind = parts.next().unwrap_or_default().to_owned();
-    let (name, actions) = parts
-        .next()
-        .unwrap_or_default()
-        .rsplit_once(':')
-        .unwrap_or_default();
-    let asked = |action: &str| actions.split(',').any(|one| one == action || one == "*");
-    let granted = match kind.as_str() {
-        "repository" if asked("pull") && may_pull(front, caller, name) => Some("pull"),
-        "registry" if name == "catalog" && asked("*") && may_list(front, caller) => Some("*"),
+fn grant(front: &Front, caller: &Caller, scope: Scope) -> Grant {
+    let granted = match scope.kind.as_str() {
+        "repository" if scope.asks("pull") && may_pull(front, caller, &scope.name) => Some("pull"),
+        "registry" if scope.name == "catalog" && scope.asks("*") && may_list(front, caller) => Some("*"),
         _ => None,
     };
     let actions = granted.into_iter().map(str::to_owned).collect();
     Grant {
-        kind,
-        name: name.to_owned(),
+        kind: scope.kind,
+        name: scope.name,
         actions,
     }
 }
