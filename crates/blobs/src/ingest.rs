@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use quayside_failpoints::pass;
 use quayside_oci::{Digest, Hasher};
 use thiserror::Error;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -187,7 +188,9 @@ impl Ingest {
             });
             return Err(VerifyError::DigestMismatch { expected, actual });
         }
+        pass("receive blob: written");
         self.spool.verified();
+        pass("receive blob: verified");
         Ok(expected)
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use quayside_failpoints::Steps;
 
 use crate::MetadataError;
 use crate::sql::{Row, Statement, Value};
@@ -63,7 +64,7 @@ impl Engine {
     {
         let engine = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let mut transaction = engine.begin().await?;
+            let mut transaction = engine.begin(Steps::of::<F>()).await?;
             match work(&mut transaction, &data).await {
                 Ok(value) => {
                     transaction.commit().await?;
@@ -79,10 +80,11 @@ impl Engine {
             .unwrap_or_else(|failure| Err(interrupted(failure).into()))
     }
 
-    async fn begin(&self) -> Result<Transaction, MetadataError> {
-        match self {
-            Self::Sqlite(engine) => Ok(Transaction::Sqlite(engine.begin().await?)),
-        }
+    async fn begin(&self, steps: Steps) -> Result<Transaction, MetadataError> {
+        let kind = match self {
+            Self::Sqlite(engine) => Kind::Sqlite(engine.begin().await?),
+        };
+        Ok(Transaction { kind, steps })
     }
 }
 
@@ -102,7 +104,12 @@ fn interrupted(failure: tokio::task::JoinError) -> MetadataError {
 }
 
 /// A transaction that is running. Dropped, it is rolled back.
-pub(crate) enum Transaction {
+pub(crate) struct Transaction {
+    kind: Kind,
+    steps: Steps,
+}
+
+enum Kind {
     Sqlite(SqliteTransaction),
 }
 
@@ -113,9 +120,11 @@ impl Transaction {
         statement: Statement,
         values: Vec<Value>,
     ) -> Result<u64, MetadataError> {
-        match self {
-            Self::Sqlite(transaction) => transaction.execute(statement, values).await,
-        }
+        let changed = match &mut self.kind {
+            Kind::Sqlite(transaction) => transaction.execute(statement, values).await,
+        };
+        self.steps.ran(statement.action);
+        changed
     }
 
     pub(crate) async fn fetch_optional(
@@ -123,9 +132,11 @@ impl Transaction {
         statement: Statement,
         values: Vec<Value>,
     ) -> Result<Option<Row>, MetadataError> {
-        match self {
-            Self::Sqlite(transaction) => transaction.fetch_optional(statement, values).await,
-        }
+        let row = match &mut self.kind {
+            Kind::Sqlite(transaction) => transaction.fetch_optional(statement, values).await,
+        };
+        self.steps.ran(statement.action);
+        row
     }
 
     pub(crate) async fn fetch_all(
@@ -133,9 +144,11 @@ impl Transaction {
         statement: Statement,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, MetadataError> {
-        match self {
-            Self::Sqlite(transaction) => transaction.fetch_all(statement, values).await,
-        }
+        let rows = match &mut self.kind {
+            Kind::Sqlite(transaction) => transaction.fetch_all(statement, values).await,
+        };
+        self.steps.ran(statement.action);
+        rows
     }
 
     /// The row of a statement that always gives one.
@@ -153,14 +166,16 @@ impl Transaction {
     }
 
     async fn commit(self) -> Result<(), MetadataError> {
-        match self {
-            Self::Sqlite(transaction) => transaction.commit().await,
+        match self.kind {
+            Kind::Sqlite(transaction) => transaction.commit().await?,
         }
+        self.steps.committed();
+        Ok(())
     }
 
     async fn roll_back(self) {
-        match self {
-            Self::Sqlite(transaction) => transaction.roll_back().await,
+        match self.kind {
+            Kind::Sqlite(transaction) => transaction.roll_back().await,
         }
     }
 }

@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use quayside_failpoints::pass;
 use rustix::fs::OFlags;
 
 use crate::{DeleteError, OpenError, OpenFile, Spooled, StorageFault, StorageKey, StoreError};
@@ -68,6 +69,7 @@ impl Place {
     pub(super) fn commit(&self, spooled: &Spooled, key: &StorageKey) -> Result<(), StoreError> {
         let synced = spooled.file.file().and_then(File::sync_all);
         synced.map_err(|error| StoreError::Storage(failed("sync", &spooled.path)(error)))?;
+        pass("commit blob: file synced");
         let target = self.path(key);
         let directories: Vec<&Path> = target
             .ancestors()
@@ -77,12 +79,16 @@ impl Place {
         if let [token, hex, shard, ..] = directories[..] {
             make_new_directory(token, hex, shard, key)?;
         }
+        pass("commit blob: directories made");
         fs::rename(&spooled.path, &target)
             .map_err(|error| StoreError::Storage(failed("move spool file to", &target)(error)))?;
-        directories
-            .iter()
-            .try_for_each(|at| sync_directory(at))
-            .map_err(StoreError::Storage)
+        pass("commit blob: renamed");
+        for at in directories {
+            sync_directory(at).map_err(StoreError::Storage)?;
+            pass("commit blob: directory synced");
+        }
+        pass("commit blob: directories synced");
+        Ok(())
     }
 
     pub(super) fn open_blob(&self, key: &StorageKey, size: u64) -> Result<OpenFile, OpenError> {
@@ -126,6 +132,7 @@ impl Place {
                 Err(fault) => failures.push((key, fault)),
             }
         }
+        pass("delete blobs: all unlinked");
         for directory in changed {
             let Err(fault) = sync_surviving(&directory, &self.root) else {
                 continue;
@@ -133,6 +140,7 @@ impl Place {
             let unsure = deleted.iter().filter(|(_, at)| *at == directory);
             failures.extend(unsure.map(|(key, _)| (key.clone(), fault.clone())));
         }
+        pass("delete blobs: directories synced");
         if failures.is_empty() {
             Ok(())
         } else {
@@ -149,6 +157,7 @@ impl Place {
             Err(error) if error.kind() == ErrorKind::NotFound => self.check_mounted()?,
             Err(error) => return Err(failed("delete", &path)(error)),
         }
+        pass("delete blobs: unlinked");
         // Of the four directories above a blob only those that belong to it alone: token and digest.
         let mut above = path.ancestors().skip(1);
         for directory in above.by_ref().take(2) {
@@ -158,6 +167,7 @@ impl Place {
                 Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => return Ok(directory.to_owned()),
                 Err(error) => return Err(failed("delete", directory)(error)),
             }
+            pass("delete blobs: directory removed");
         }
         Ok(above.next().unwrap_or(&self.root).to_owned())
     }

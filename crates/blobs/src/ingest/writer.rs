@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use quayside_failpoints::pass;
 use quayside_oci::{Digest, Hasher};
 
 use super::queue::{Piece, Receiver};
@@ -32,6 +33,7 @@ impl Writer {
             }
             let before = written;
             let result = self.write(&batch, &mut written);
+            pass("receive blob: first bytes written");
             // Published before it is hashed: what is verified is still withheld, and readers need not wait.
             let advance = self.spool.advance(written);
             if let Err(fault) = result.and_then(|()| self.room.use_up(written - before)) {

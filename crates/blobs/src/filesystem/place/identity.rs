@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use quayside_failpoints::pass;
+
 use super::{Place, failed, sync_directory};
 use crate::{StorageFault, StorageId, StoreError};
 
@@ -30,7 +32,9 @@ impl Place {
     pub(in crate::filesystem) fn set_id(&self, id: &StorageId) -> Result<(), StorageFault> {
         let (path, fresh) = (self.root.join(FILE), self.root.join(FRESH));
         write(&fresh, id).map_err(failed("write", &fresh))?;
+        pass("write storage id: written");
         fs::rename(&fresh, &path).map_err(failed("write", &path))?;
+        pass("write storage id: renamed");
         sync_directory(&self.root)
     }
 }
