@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quayside_oci::{Digest, Manifest};
 
-use crate::{ManifestId, MetadataError, OrganizationId, RepositoryId};
+use crate::{ManifestId, MetadataError, OrganizationId, Pruned, Refusal, RepositoryId};
 
 /// A request to make one manifest held. All of it happens, or nothing.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,10 @@ pub struct Admitted {
     pub needed_bytes: u64,
     /// The organization's usage in bytes afterwards.
     pub usage_bytes: u64,
+    /// What went for it, in that order (Q5).
+    pub pruned: Vec<Pruned>,
+    /// How many rows were read to plan that.
+    pub rows_read: u64,
 }
 
 /// Why nothing was admitted.
@@ -80,6 +84,15 @@ pub enum AdmitError {
     /// The stored manifest was collected in the meantime: fetch it again.
     #[error("admit manifest: it is no longer stored")]
     ManifestGone,
+    /// It does not fit into the organization's quota (Q4, Q5). Nothing changed.
+    #[error(
+        "admit manifest: {} bytes more than the {} in use exceed the quota of {}",
+        .0.needed_bytes, .0.used_bytes, .0.quota_bytes
+    )]
+    Quota(Refusal),
+    /// Something would have to go, and the planner makes no plan (M15). Nothing changed.
+    #[error("admit manifest: a plan is needed")]
+    NeedsPlan,
     /// The database did not do it.
     #[error("admit manifest")]
     Metadata(#[source] MetadataError),

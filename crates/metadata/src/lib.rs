@@ -17,6 +17,7 @@ mod lifetime;
 mod listing;
 mod metadata;
 mod organization;
+mod planner;
 mod queries;
 mod renewal;
 mod schema;
@@ -34,6 +35,10 @@ pub use lifetime::{Collected, Forecast, Garbage, REMOVED_WINDOW_MS, Slacks, Swep
 pub use listing::{CatalogPage, Referrer, ReferrerPage, TagPage};
 pub use metadata::Metadata;
 pub use organization::{KnownOrganization, OrganizationId, OrganizationIdentity};
+pub use planner::{
+    Candidate, Demand, Node, Opening, Page, Plan, Planner, PruneError, Pruned, Pruning, Refusal, Standing,
+    Step, Unlimited, Weight,
+};
 pub use renewal::{RESOLVED_FOR_MS, Renewal};
 pub use state::{BlobState, HeldBy, ManifestId, RepositoryId, StoredBlob, StoredManifest, TagState, View};
 pub use wanted::Wanted;

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::queries::{admit, fill, list, organization, read, recount, renew, setting, usage, wanted};
 use crate::{
     Admission, AdmitError, Admitted, BlobState, CatalogPage, Discrepancy, FillCommit, FillIntent, HeldBy,
-    KnownOrganization, ManifestId, MetadataError, OrganizationId, OrganizationIdentity, Renewal,
+    KnownOrganization, ManifestId, MetadataError, OrganizationId, OrganizationIdentity, Planner, Renewal,
     RepositoryId, StoredManifest, TagPage, TagState, Usage, View, Wanted,
 };
 
@@ -152,8 +152,15 @@ impl Metadata {
     }
 
     /// Makes a manifest held, and counts what becomes held with it, in one transaction.
-    pub async fn admit(&self, admission: Admission<'_>) -> Result<Admitted, AdmitError> {
-        let request = admit::Request::new(admission);
+    ///
+    /// If that adds bytes the planner decides whether they fit, and what has to go for them (Q3-Q6); it
+    /// may be told of thousands of candidates. A refusal changes nothing.
+    pub async fn admit(
+        &self,
+        admission: &Admission<'_>,
+        planner: Arc<dyn Planner>,
+    ) -> Result<Admitted, AdmitError> {
+        let request = admit::Request::new(admission, planner);
         self.engine
             .write(request, |tx, request| Box::pin(admit::admit(tx, request)))
             .await

@@ -8,6 +8,7 @@ pub(crate) mod forecast;
 pub(crate) mod garbage;
 pub(crate) mod list;
 pub(crate) mod organization;
+pub(crate) mod prune;
 pub(crate) mod read;
 pub(crate) mod recount;
 pub(crate) mod referrers;

@@ -59,6 +59,9 @@ pub enum Renewal {
         at: i64,
         /// The new end of what is renewed.
         ends_at: i64,
+        /// The organization's quota in bytes, if it has one. A manifest that was released in the meantime
+        /// is held again only while it fits; else it stays readable until it is collected.
+        quota_bytes: Option<u64>,
     },
     /// A use that moves no end time and only counts for the order of pruning: HEAD, or a pull by a
     /// stranger (M11, A3).

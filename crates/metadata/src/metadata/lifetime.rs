@@ -1,8 +1,12 @@
 //! What workers do: the end of tags, of manifests, and of keys.
 
+use std::sync::Arc;
+
 use super::{Metadata, Result};
-use crate::queries::{collect, forecast, garbage, repair, sweep};
-use crate::{Collected, Discrepancy, Forecast, Garbage, OrganizationId, Slacks, Swept};
+use crate::queries::{collect, forecast, garbage, prune, repair, sweep};
+use crate::{
+    Collected, Discrepancy, Forecast, Garbage, OrganizationId, Planner, PruneError, Pruning, Slacks, Swept,
+};
 
 impl Metadata {
     /// The organizations, removed ones too, of which some tag or pin has outlived its Window; a step of
@@ -54,6 +58,48 @@ impl Metadata {
         self.engine
             .write(collection, |tx, step| Box::pin(collect::collect(tx, step)))
             .await
+    }
+
+    /// Lets go, in one transaction, of what the planner says, without new content (Q9).
+    ///
+    /// Renewals have to be written before, so that nothing goes that was just used (M15).
+    pub async fn prune(
+        &self,
+        organization: OrganizationId,
+        planner: Arc<dyn Planner>,
+        now: i64,
+    ) -> Result<Pruning, PruneError> {
+        let request = prune::Request {
+            organization,
+            planner,
+            now,
+        };
+        self.engine
+            .write(request, |tx, request| Box::pin(prune::prune(tx, request)))
+            .await
+    }
+
+    /// What [`prune`](Self::prune) would do, and changes nothing. Writers wait for it.
+    pub async fn plan_prune(
+        &self,
+        organization: OrganizationId,
+        planner: Arc<dyn Planner>,
+        now: i64,
+    ) -> Result<Pruning, PruneError> {
+        let request = prune::Request {
+            organization,
+            planner,
+            now,
+        };
+        let undone = self
+            .engine
+            .write(request, |tx, request| Box::pin(prune::rehearse(tx, request)))
+            .await;
+        match undone {
+            Ok(never) => match never {},
+            Err(prune::Rehearsed::Done(pruning)) => Ok(pruning),
+            Err(prune::Rehearsed::Failed(error)) => Err(error),
+        }
     }
 
     /// Drops the rows of organizations that were removed, whose Window was over at `before`, and of whose

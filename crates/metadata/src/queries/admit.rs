@@ -1,5 +1,7 @@
 //! The admission: one manifest becomes held, and what that adds is counted (ENGINE §1.3).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use quayside_oci::Digest;
 
@@ -7,7 +9,8 @@ use crate::engine::Transaction;
 use crate::queries::{count, read, renew};
 use crate::sql::{Rows, Statement, args, signed};
 use crate::{
-    Admission, AdmitError, Admitted, Content, Hold, ManifestId, MetadataError, OrganizationId, RepositoryId,
+    Admission, AdmitError, Admitted, Content, Hold, ManifestId, MetadataError, OrganizationId, Planner,
+    RepositoryId,
 };
 
 const LOCK_ORGANIZATION: Statement = Statement::new(
@@ -110,6 +113,7 @@ pub(crate) struct Request {
     digest: Digest,
     content: Option<Given>,
     hold: OwnedHold,
+    planner: Arc<dyn Planner>,
     now: i64,
 }
 
@@ -137,7 +141,7 @@ enum OwnedHold {
 }
 
 impl Request {
-    pub(crate) fn new(admission: Admission<'_>) -> Self {
+    pub(crate) fn new(admission: &Admission<'_>, planner: Arc<dyn Planner>) -> Self {
         let Admission {
             organization,
             repository,
@@ -145,7 +149,7 @@ impl Request {
             content,
             hold,
             now,
-        } = admission;
+        } = *admission;
         let content = match content {
             Content::Stored => None,
             Content::New {
@@ -191,6 +195,7 @@ impl Request {
             digest: digest.clone(),
             content,
             hold,
+            planner,
             now,
         }
     }
@@ -256,6 +261,8 @@ pub(crate) async fn admit(tx: &mut Transaction, request: &Request) -> Result<Adm
         pinned,
         needed_bytes,
         usage_bytes: before + needed_bytes,
+        pruned: Vec::new(),
+        rows_read: 0,
     })
 }
 

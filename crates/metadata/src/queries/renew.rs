@@ -242,6 +242,7 @@ async fn apply(tx: &mut Transaction, renewal: &Renewal) -> Result<(), MetadataEr
             manifest,
             at,
             ends_at,
+            quota_bytes: _,
         } => {
             let values = args![
                 *repository,

@@ -1,6 +1,7 @@
 //! Callers that go away, databases that fail.
 
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use futures::future::poll_fn;
 
 use super::fixture::{Fixture, TTL, digest, identity, image, key};
 use crate::sql::{Statement, args};
-use crate::{AdmitError, FillIntent, Hold, Metadata, MetadataError};
+use crate::{AdmitError, FillIntent, Hold, Metadata, MetadataError, Unlimited};
 
 /// G3, B2: a client that disconnects in the middle of an admission neither leaves half of one behind
 /// nor keeps the writer in a transaction.
@@ -21,7 +22,8 @@ pub(super) async fn caller_that_goes_away_does_not_block_the_writer(db: Fixture)
             ends_at: TTL,
             checked_at: 0,
         };
-        let mut admission = Box::pin(db.metadata.admit(made.admission(db.acme, "app", hold, 0)));
+        let admission = made.admission(db.acme, "app", hold, 0);
+        let mut admission = Box::pin(db.metadata.admit(&admission, Arc::new(Unlimited)));
         // Polled a few times, then dropped.
         for _ in 0..round % 5 {
             let step = poll_fn(|context| Poll::Ready(admission.poll_unpin(context))).await;
@@ -44,7 +46,10 @@ pub(super) async fn closed_database_is_unavailable(db: Fixture) {
     assert!(matches!(read, Err(MetadataError::Unavailable { .. })));
     let made = image("app", &[]);
     let hold = Hold::Pin { ends_at: TTL };
-    let write = db.metadata.admit(made.admission(db.acme, "app", hold, 0)).await;
+    let write = db
+        .metadata
+        .admit(&made.admission(db.acme, "app", hold, 0), Arc::new(Unlimited))
+        .await;
     let unavailable = matches!(
         write,
         Err(AdmitError::Metadata(MetadataError::Unavailable { .. }))
@@ -65,7 +70,10 @@ pub(super) async fn writes_again_after_the_disk_was_full(db: Fixture) {
         let layers: Vec<_> = names.iter().map(|name| (name.as_str(), 10)).collect();
         let large = image("large", &layers);
         let hold = Hold::Pin { ends_at: TTL };
-        let full = db.metadata.admit(large.admission(db.acme, "app", hold, 0)).await;
+        let full = db
+            .metadata
+            .admit(&large.admission(db.acme, "app", hold, 0), Arc::new(Unlimited))
+            .await;
         assert!(
             matches!(full, Err(AdmitError::Metadata(MetadataError::Unavailable { .. }))),
             "{full:?}"
@@ -112,7 +120,10 @@ async fn full_disk_is_unavailable_and_heals() {
     let hold = Hold::Pin { ends_at: TTL };
 
     db.run("PRAGMA max_page_count = 1", args![]).await;
-    let refused = db.metadata.admit(large.admission(db.acme, "app", hold, 0)).await;
+    let refused = db
+        .metadata
+        .admit(&large.admission(db.acme, "app", hold, 0), Arc::new(Unlimited))
+        .await;
     let unavailable = matches!(
         refused,
         Err(AdmitError::Metadata(MetadataError::Unavailable { .. }))
@@ -126,7 +137,7 @@ async fn full_disk_is_unavailable_and_heals() {
     db.run("PRAGMA max_page_count = 1000000", args![]).await;
     assert!(
         db.metadata
-            .admit(large.admission(db.acme, "app", hold, 0))
+            .admit(&large.admission(db.acme, "app", hold, 0), Arc::new(Unlimited))
             .await
             .is_ok()
     );
@@ -166,7 +177,7 @@ fn killed_process_leaves_whole_transactions() {
                     checked_at: pull,
                 };
                 let admission = made.admission(acme, "app", hold, pull);
-                opened.admit(admission).await.unwrap();
+                opened.admit(&admission, Arc::new(Unlimited)).await.unwrap();
                 let token = format!("{round} {pull}");
                 let intent = FillIntent {
                     storage_key: key(&token),

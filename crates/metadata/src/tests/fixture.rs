@@ -1,5 +1,7 @@
 //! A database for one test, and content to put in.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use quayside_oci::{Algorithm, Digest, Manifest, media_type};
 use serde_json::{Value as Json, json};
@@ -8,7 +10,7 @@ use crate::queries::release;
 use crate::sql::{Statement, Value, args};
 use crate::{
     Admission, AdmitError, Admitted, Content, FillIntent, Hold, ManifestId, Metadata, OrganizationId,
-    OrganizationIdentity, Renewal, RepositoryId, TagState,
+    OrganizationIdentity, Renewal, RepositoryId, TagState, Unlimited,
 };
 
 /// An open database with the organization `acme`.
@@ -64,7 +66,10 @@ impl Fixture {
             checked_at: at,
         };
         self.metadata
-            .admit(made.admission(organization, repository, hold, at))
+            .admit(
+                &made.admission(organization, repository, hold, at),
+                Arc::new(Unlimited),
+            )
             .await
             .unwrap()
     }
@@ -78,7 +83,10 @@ impl Fixture {
     pub(super) async fn pin(&self, repository: &str, made: &Made, at: i64) -> Admitted {
         let hold = Hold::Pin { ends_at: at + TTL };
         self.metadata
-            .admit(made.admission(self.acme, repository, hold, at))
+            .admit(
+                &made.admission(self.acme, repository, hold, at),
+                Arc::new(Unlimited),
+            )
             .await
             .unwrap()
     }
@@ -95,7 +103,7 @@ impl Fixture {
             content: Content::Stored,
             ..made.admission(self.acme, repository, hold, now)
         };
-        self.metadata.admit(admission).await
+        self.metadata.admit(&admission, Arc::new(Unlimited)).await
     }
 
     pub(super) async fn state(&self, repository: &str, name: &str) -> TagState {
@@ -117,6 +125,7 @@ impl Fixture {
             manifest: admitted.manifest,
             at,
             ends_at: at + TTL,
+            quota_bytes: None,
         })
         .await;
     }

@@ -58,6 +58,7 @@ pub(super) async fn pull_beside_the_sweeper_takes_the_manifest_back(db: Fixture)
         manifest: admitted.manifest,
         at: 499,
         ends_at: 499 + TTL,
+        quota_bytes: None,
     };
 
     db.renew(pull).await;
@@ -100,6 +101,7 @@ pub(super) async fn times_of_a_clock_that_was_ahead_count_as_past(db: Fixture) {
         manifest: admitted.manifest,
         at: 20,
         ends_at: 20 + TTL,
+        quota_bytes: None,
     };
     db.renew(digest).await;
     let state = db.state("app", "1").await;

@@ -1,8 +1,10 @@
 //! The end of tags and pins, and what is released with them.
 
+use std::sync::Arc;
+
 use super::fixture::{Fixture, Made, TTL, identity, image, index, referrer, subject_index};
 use crate::sql::args;
-use crate::{Hold, NEVER, OrganizationIdentity, REMOVED_WINDOW_MS, Swept};
+use crate::{Hold, NEVER, OrganizationIdentity, REMOVED_WINDOW_MS, Swept, Unlimited};
 
 /// The Window of the fixture's organizations.
 const WINDOW: i64 = 1000;
@@ -181,9 +183,15 @@ pub(super) async fn endless_tags_and_pins_get_an_end(db: Fixture) {
         ends_at: NEVER,
         checked_at: 0,
     };
-    let tagged = db.metadata.admit(app.admission(db.acme, "app", endless, 0)).await;
+    let tagged = db
+        .metadata
+        .admit(&app.admission(db.acme, "app", endless, 0), Arc::new(Unlimited))
+        .await;
     let pin = Hold::Pin { ends_at: NEVER };
-    let pinned = db.metadata.admit(pinned.admission(db.acme, "app", pin, 0)).await;
+    let pinned = db
+        .metadata
+        .admit(&pinned.admission(db.acme, "app", pin, 0), Arc::new(Unlimited))
+        .await;
     let mortal = db.tag("app", "2", &mortal, 0).await;
     assert_eq!(sweep(&db, NEVER - 1).await.tags, 1);
     let mortal_again = db.tag("app", "2", &image("mortal", &[]), 0).await;
@@ -214,7 +222,7 @@ pub(super) async fn removed_organization_keeps_everything_for_an_hour(db: Fixtur
         checked_at: 0,
     };
     let admission = app.admission(db.acme, "app", endless, 0);
-    db.metadata.admit(admission).await.unwrap();
+    db.metadata.admit(&admission, Arc::new(Unlimited)).await.unwrap();
     let removed_at = TTL + 10;
     let remove = async || {
         db.metadata

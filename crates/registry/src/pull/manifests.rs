@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quayside_config::organizations::Organization;
-use quayside_metadata::{Admission, AdmitError, Content, HeldBy, Hold, OrganizationId, Renewal};
+use quayside_metadata::{Admission, AdmitError, Content, HeldBy, Hold, OrganizationId, Renewal, Unlimited};
 use quayside_oci::{Digest, Kind, Reference, RepositoryName, Tag};
 
 use super::background::Nudge;
@@ -292,6 +292,7 @@ impl Engine {
                             manifest,
                             at: now,
                             ends_at,
+                            quota_bytes: None,
                         },
                     );
                 }
@@ -349,6 +350,9 @@ impl Engine {
                 Ok(()) => return self.reread(key).await.map(|ready| (ready, CacheStatus::Hit)),
                 Err(AdmitError::ManifestGone) => {}
                 Err(AdmitError::Metadata(error)) => return Err(error.into()),
+                Err(AdmitError::Quota(_) | AdmitError::NeedsPlan) => {
+                    return Err(PullError::Unknown(Subject::Manifest));
+                }
             }
         }
         let body = self
@@ -363,7 +367,9 @@ impl Engine {
         match self.admit_pin(served, key, content).await {
             Ok(()) => self.reread(key).await.map(|ready| (ready, CacheStatus::Miss)),
             Err(AdmitError::Metadata(error)) => Err(error.into()),
-            Err(AdmitError::ManifestGone) => Err(PullError::Unknown(Subject::Manifest)),
+            Err(AdmitError::ManifestGone | AdmitError::Quota(_) | AdmitError::NeedsPlan) => {
+                Err(PullError::Unknown(Subject::Manifest))
+            }
         }
     }
 
@@ -385,14 +391,17 @@ impl Engine {
         };
         let (organization, repository, digest) = (key.0, key.1.as_str(), &key.2);
         self.metadata
-            .admit(Admission {
-                organization,
-                repository,
-                digest,
-                content,
-                hold,
-                now,
-            })
+            .admit(
+                &Admission {
+                    organization,
+                    repository,
+                    digest,
+                    content,
+                    hold,
+                    now,
+                },
+                Arc::new(Unlimited),
+            )
             .await
             .map(drop)
     }

@@ -221,6 +221,7 @@ mod tests {
             manifest: ManifestId(1),
             at,
             ends_at: at + 10,
+            quota_bytes: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quayside_metadata::{Admission, AdmitError, Content, Hold, OrganizationId};
+use quayside_metadata::{Admission, AdmitError, Content, Hold, OrganizationId, Unlimited};
 use quayside_oci::{Digest, Manifest, Reference, RepositoryName, Tag};
 use quayside_upstream::{ManifestBody, UpstreamError};
 
@@ -184,6 +184,7 @@ impl Engine {
             Ok(()) => self.read_tag(key).await,
             Err(AdmitError::ManifestGone) => Ok(None),
             Err(AdmitError::Metadata(error)) => Err(error.into()),
+            Err(AdmitError::Quota(_) | AdmitError::NeedsPlan) => Err(PullError::Unknown(Subject::Manifest)),
         }
     }
 
@@ -208,7 +209,7 @@ impl Engine {
             hold,
             now,
         };
-        let admitted = self.metadata.admit(admission).await;
+        let admitted = self.metadata.admit(&admission, Arc::new(Unlimited)).await;
         self.warm.forget_tag(key);
         admitted.map(drop)
     }
@@ -276,7 +277,9 @@ impl Engine {
         match self.admit_tag(served, key, &body.digest, content).await {
             Ok(()) => {}
             Err(AdmitError::Metadata(error)) => return Err(error.into()),
-            Err(AdmitError::ManifestGone) => return Err(PullError::Unknown(Subject::Manifest)),
+            Err(AdmitError::ManifestGone | AdmitError::Quota(_) | AdmitError::NeedsPlan) => {
+                return Err(PullError::Unknown(Subject::Manifest));
+            }
         }
         self.read_tag(key)
             .await?

@@ -1,6 +1,7 @@
 //! One history, step by step.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use quayside_oci::Digest;
@@ -10,7 +11,7 @@ use crate::sql::Statement;
 use crate::tests::fixture::{Fixture, Made, TTL, digest, identity, key};
 use crate::{
     AdmitError, Content, Hold, MetadataError, NEVER, OrganizationId, OrganizationIdentity, REMOVED_WINDOW_MS,
-    Renewal, View,
+    Renewal, Unlimited, View,
 };
 
 const SLACK: i64 = 5000;
@@ -139,7 +140,7 @@ impl History {
         if stored {
             admission.content = Content::Stored;
         }
-        match self.db.metadata.admit(admission).await {
+        match self.db.metadata.admit(&admission, Arc::new(Unlimited)).await {
             Ok(admitted) => assert_eq!(self.db.usage(organization).await, admitted.usage_bytes),
             Err(AdmitError::ManifestGone) => assert!(stored),
             // It was removed so long ago that its row went.
@@ -169,6 +170,7 @@ impl History {
                 manifest,
                 at,
                 ends_at,
+                quota_bytes: None,
             },
         };
         self.db.renew(renewal).await;
