@@ -23,11 +23,14 @@ struct Arguments {
 enum Command {
     /// Measure all subjects and write results to a directory.
     Run(run::Arguments),
+    /// Print the tables of what was measured, or write docs/benchmarks.md.
+    Report(report::command::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(arguments) => run::main(&arguments),
+        Command::Report(arguments) => report::command::main(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

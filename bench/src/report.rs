@@ -3,9 +3,12 @@
 //! Everything but [`machine`] and the writing of files is pure, so that a number in `docs/benchmarks.md`
 //! can be traced to the samples in the JSON file beside it.
 
+pub(crate) mod command;
+pub(crate) mod document;
 pub(crate) mod limits;
 pub(crate) mod machine;
 pub(crate) mod names;
+pub(crate) mod plot;
 pub(crate) mod results;
 pub(crate) mod table;
 pub(crate) mod targets;

@@ -155,7 +155,7 @@ mod tests {
         results
     }
 
-    fn verdict(condition: Condition, samples: &[(&str, Unit, &str, f64)]) -> Verdict {
+    fn verdict(condition: &Condition, samples: &[(&str, Unit, &str, f64)]) -> Verdict {
         condition.check(&results(samples)).0
     }
 
@@ -169,7 +169,7 @@ mod tests {
         let against = |ours| {
             let unit = Unit::RequestsPerSecond;
             verdict(
-                condition(),
+                &condition(),
                 &[("m", unit, QUAYSIDE, ours), ("m", unit, "nginx", 100.0)],
             )
         };
@@ -185,7 +185,7 @@ mod tests {
             of: "nginx",
         };
         let samples = [("m", Unit::Seconds, QUAYSIDE, 1.0)];
-        assert_eq!(verdict(condition, &samples), Verdict::Unmeasured);
+        assert_eq!(verdict(&condition, &samples), Verdict::Unmeasured);
     }
 
     #[test]
@@ -197,9 +197,9 @@ mod tests {
         };
         let unit = Unit::Milliseconds;
         let samples = |ours| [("m", unit, QUAYSIDE, ours), ("m", unit, "direct", 100.0)];
-        assert_eq!(verdict(condition(5.0), &samples(80.0)), Verdict::Met);
-        assert_eq!(verdict(condition(5.0), &samples(105.0)), Verdict::Met);
-        assert_eq!(verdict(condition(5.0), &samples(106.0)), Verdict::Missed);
+        assert_eq!(verdict(&condition(5.0), &samples(80.0)), Verdict::Met);
+        assert_eq!(verdict(&condition(5.0), &samples(105.0)), Verdict::Met);
+        assert_eq!(verdict(&condition(5.0), &samples(106.0)), Verdict::Missed);
     }
 
     #[test]
