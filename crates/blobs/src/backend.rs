@@ -1,6 +1,9 @@
 //! What a storage backend promises.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use futures::future::BoxFuture;
 use thiserror::Error;
@@ -23,12 +26,19 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
     /// Deletes the bytes at `keys`. A key without bytes counts as deleted. Tries them all, whatever fails.
     fn delete<'a>(&'a self, keys: &'a [StorageKey]) -> BoxFuture<'a, Result<(), DeleteError>>;
 
-    /// The first `limit` stored blobs whose key sorts after `after`, in the order of their keys.
+    /// The first `limit` things in storage that come after `after`, in the order of their paths: of blobs that is
+    /// the order of their keys. Fails if storage itself is not there.
     fn list<'a>(
         &'a self,
-        after: Option<&'a StorageKey>,
+        after: Option<&'a Found>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Listed>, StoreError>>;
+    ) -> BoxFuture<'a, Result<Vec<Found>, StoreError>>;
+
+    /// Whether something that was listed is there still, as it was found.
+    fn is_there<'a>(&'a self, found: &'a Found) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Removes an [empty](StrayKind::Empty) leftover, unless it is in use by now. Touches nothing else.
+    fn tidy<'a>(&'a self, stray: &'a Stray) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// The id that this storage carries; none before it was given one.
     fn id(&self) -> BoxFuture<'_, Result<Option<StorageId>, StoreError>>;
@@ -55,6 +65,45 @@ pub struct Listed {
     pub key: StorageKey,
     /// Its length in bytes.
     pub size: u64,
+}
+
+/// Something found in storage.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// A blob, or at least a file where one belongs.
+    Blob(Listed),
+    /// What no key leads to.
+    Stray(Stray),
+}
+
+impl Found {
+    /// Where it lies in storage; of a blob that is its key.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Blob(listed) => Path::new(listed.key.as_str()),
+            Self::Stray(stray) => &stray.path,
+        }
+    }
+}
+
+/// Something in storage that is no blob.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stray {
+    /// Where it lies, from the root of storage.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: StrayKind,
+}
+
+/// What no key leads to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StrayKind {
+    /// The place that was made for this key, without bytes: a commit is at work there, or was cut off.
+    Unused(StorageKey),
+    /// An empty directory of a digest: a deletion was cut off.
+    Empty,
+    /// Nothing that we made.
+    Foreign,
 }
 
 /// Why storage could not be set up, or a blob not be stored.

@@ -9,8 +9,8 @@ use tokio::task::spawn_blocking;
 
 use self::place::Place;
 use crate::{
-    Backend, DeleteError, Listed, OpenError, OpenFile, Spooled, StorageFault, StorageId, StorageKey,
-    StoreError,
+    Backend, DeleteError, Found, OpenError, OpenFile, Spooled, StorageFault, StorageId, StorageKey,
+    StoreError, Stray,
 };
 
 /// A directory of blobs. Every access runs on the blocking pool.
@@ -73,12 +73,28 @@ impl Backend for Filesystem {
 
     fn list<'a>(
         &'a self,
-        after: Option<&'a StorageKey>,
+        after: Option<&'a Found>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Listed>, StoreError>> {
-        let after = after.cloned();
+    ) -> BoxFuture<'a, Result<Vec<Found>, StoreError>> {
+        let after = after.map(|found| found.path().to_owned());
         self.run(
-            move |place| place.list(after.as_ref(), limit).map_err(StoreError::Storage),
+            move |place| place.list(after.as_deref(), limit).map_err(StoreError::Storage),
+            StoreError::Storage,
+        )
+    }
+
+    fn is_there<'a>(&'a self, found: &'a Found) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let found = found.clone();
+        self.run(
+            move |place| place.is_there(&found).map_err(StoreError::Storage),
+            StoreError::Storage,
+        )
+    }
+
+    fn tidy<'a>(&'a self, stray: &'a Stray) -> BoxFuture<'a, Result<(), StoreError>> {
+        let stray = stray.clone();
+        self.run(
+            move |place| place.tidy(&stray).map_err(StoreError::Storage),
             StoreError::Storage,
         )
     }

@@ -21,7 +21,7 @@ mod room;
 mod spool;
 mod store;
 
-pub use backend::{Backend, DeleteError, Listed, OpenError, Spooled, StoreError};
+pub use backend::{Backend, DeleteError, Found, Listed, OpenError, Spooled, StoreError, Stray, StrayKind};
 pub use fault::{SpoolFailure, StorageFault};
 pub use frames::{Frames, ReadError};
 pub use id::{IdError, StorageId};

@@ -14,8 +14,8 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::{
-    Backend, DeleteError, Frames, Ingest, IngestError, Listed, OpenError, OpenFile, Spool, StorageFault,
-    StorageId, StorageKey, StoreError,
+    Backend, DeleteError, Found, Frames, Ingest, IngestError, OpenError, OpenFile, Spool, StorageFault,
+    StorageId, StorageKey, StoreError, Stray,
     files::Files,
     filesystem::Filesystem,
     frames::Buffers,
@@ -85,13 +85,24 @@ impl Store {
     /// Opens the blob at `key`, which has to be of `size` bytes (B8).
     pub async fn open(&self, key: &StorageKey, size: u64) -> Result<Blob, OpenError> {
         let now = Instant::now();
-        let buffers = Arc::clone(&self.buffers);
         if let Some(file) = self.files.get(key, size, now) {
-            return Ok(Blob { file, size, buffers });
+            return Ok(self.blob(file, size));
         }
         let file = self.backend.open(key, size).await?;
         self.files.put(key, Arc::clone(&file), size, now);
-        Ok(Blob { file, size, buffers })
+        Ok(self.blob(file, size))
+    }
+
+    /// As [`open`](Self::open), but looks at storage whatever is open already: what was lost or exchanged since is
+    /// seen.
+    pub async fn open_anew(&self, key: &StorageKey, size: u64) -> Result<Blob, OpenError> {
+        let file = self.backend.open(key, size).await?;
+        Ok(self.blob(file, size))
+    }
+
+    fn blob(&self, file: Arc<OpenFile>, size: u64) -> Blob {
+        let buffers = Arc::clone(&self.buffers);
+        Blob { file, size, buffers }
     }
 
     /// Deletes the bytes at `keys`; a key without bytes counts as deleted. All are tried, whatever fails. Who is
@@ -104,9 +115,20 @@ impl Store {
         result
     }
 
-    /// The first `limit` stored blobs whose key sorts after `after`, in the order of their keys.
-    pub async fn list(&self, after: Option<&StorageKey>, limit: usize) -> Result<Vec<Listed>, StoreError> {
+    /// The first `limit` things in storage that come after `after`, in the order of their paths: of blobs that is
+    /// the order of their keys. Fails if storage itself is not there.
+    pub async fn list(&self, after: Option<&Found>, limit: usize) -> Result<Vec<Found>, StoreError> {
         self.backend.list(after, limit).await
+    }
+
+    /// Whether something that was listed is there still, as it was found.
+    pub async fn is_there(&self, found: &Found) -> Result<bool, StoreError> {
+        self.backend.is_there(found).await
+    }
+
+    /// Removes an [empty](crate::StrayKind::Empty) leftover, unless it is in use by now. Touches nothing else.
+    pub async fn tidy(&self, stray: &Stray) -> Result<(), StoreError> {
+        self.backend.tidy(stray).await
     }
 
     /// The id that this storage carries; none before it was given one (C4).

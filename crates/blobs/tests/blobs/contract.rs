@@ -1,7 +1,7 @@
 //! What every [`Backend`](quayside_blobs::Backend) has to do. A backend is tested by naming it at the end of this
 //! file together with how to make a fresh store on it.
 
-use quayside_blobs::{OpenError, StorageId, StorageKey, Store, StoreError};
+use quayside_blobs::{Found, Listed, OpenError, StorageId, StorageKey, Store, StoreError};
 use quayside_oci::{Algorithm, Digest};
 
 use crate::scene::{
@@ -131,20 +131,38 @@ async fn lists_in_order_and_by_pages(store: &Store) {
         7,
     ));
     expected.sort();
+    let expected = expected
+        .into_iter()
+        .map(|(key, size)| Found::Blob(Listed { key, size }));
+    let expected: Vec<_> = expected.collect();
     for limit in [1, 3, 100] {
         let mut found = Vec::new();
         loop {
-            let after = found.last().map(|(key, _): &(StorageKey, u64)| key.clone());
-            let page = store.list(after.as_ref(), limit).await.unwrap();
+            let page = store.list(found.last(), limit).await.unwrap();
             assert!(page.len() <= limit);
             let done = page.is_empty();
-            found.extend(page.into_iter().map(|listed| (listed.key, listed.size)));
+            found.extend(page);
             if done {
                 break;
             }
         }
         assert_eq!(found, expected, "pages of {limit}");
     }
+}
+
+/// O5: a second look tells what is still as it was listed from what went meanwhile.
+async fn says_whether_something_is_there_still(store: &Store) {
+    let bytes = content(700, 11);
+    let key = stored(store, &bytes).await;
+    let found = store.list(None, 10).await.unwrap().remove(0);
+    assert!(store.is_there(&found).await.unwrap());
+    let longer = Found::Blob(Listed {
+        key: key.clone(),
+        size: 701,
+    });
+    assert!(!store.is_there(&longer).await.unwrap());
+    store.delete(&[key]).await.unwrap();
+    assert!(!store.is_there(&found).await.unwrap());
 }
 
 /// C4: an id stays until it is replaced, and lies beside the blobs, not among them.
@@ -184,6 +202,7 @@ macro_rules! contract {
             keeps_fills_of_one_digest_apart,
             commits_while_the_same_digest_is_deleted,
             lists_in_order_and_by_pages,
+            says_whether_something_is_there_still,
             carries_an_id_once_it_has_one,
         ]);
     };

@@ -2,7 +2,9 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use quayside_blobs::{OpenError, ReadError, StorageId, StorageKey, Store, StoreError};
+use quayside_blobs::{
+    Found, OpenError, ReadError, StorageId, StorageKey, Store, StoreError, Stray, StrayKind,
+};
 
 use crate::scene::{
     KIB, MIB, Scene, append, assert_same, content, drain, files, ingest, stored, until, whole,
@@ -170,7 +172,12 @@ async fn serves_nothing_but_plain_files() {
         scene.store.open(&key, 1000).await,
         Err(OpenError::Missing { .. })
     ));
-    assert_eq!(scene.store.list(None, 10).await.unwrap(), []);
+    let listed = scene.store.list(None, 10).await.unwrap();
+    let stray = Stray {
+        path: key.as_str().into(),
+        kind: StrayKind::Foreign,
+    };
+    assert_eq!(listed, [Found::Stray(stray)]);
 }
 
 /// O2: an outage is not a lost file. A volume that is not mounted has lost nothing, and nothing on it is deleted.
@@ -186,6 +193,10 @@ async fn tells_an_absent_volume_from_a_lost_file() {
     absent(scene.store.open(&key, 1000).await);
     fs::create_dir(&mounted).unwrap();
     absent(scene.store.open(&key, 1000).await);
+    assert!(matches!(
+        scene.store.list(None, 10).await,
+        Err(StoreError::Storage(_))
+    ));
     assert_eq!(
         scene
             .store

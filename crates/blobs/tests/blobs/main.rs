@@ -14,3 +14,4 @@ mod followers;
 mod frames;
 mod full_disk;
 mod scene;
+mod strays;
