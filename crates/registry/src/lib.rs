@@ -2,8 +2,8 @@
 //! from the upstreams of its organizations.
 //!
 //! `http` reads requests and writes answers, `auth` says who asks and what they may, `pull` decides and carries out,
-//! `organizations` keeps what is served in step with its file, `gc` ends what nobody pulls any more. `app` puts them
-//! together.
+//! `organizations` keeps what is served in step with its file, `gc` ends what nobody pulls any more, `quota` says what
+//! makes room for what is pulled. `app` puts them together.
 
 mod app;
 mod auth;
@@ -14,6 +14,7 @@ mod http;
 mod metrics;
 mod organizations;
 mod pull;
+pub mod quota;
 mod reload;
 mod storage_id;
 pub mod tools;
