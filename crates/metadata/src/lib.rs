@@ -21,6 +21,7 @@ mod planner;
 mod queries;
 mod renewal;
 mod schema;
+mod scrub;
 mod sql;
 mod state;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use planner::{
     Step, Unlimited, Weight,
 };
 pub use renewal::{RESOLVED_FOR_MS, Renewal};
+pub use scrub::{KeyPlace, StoredKey, StoredTotal};
 pub use state::{BlobState, HeldBy, ManifestId, RepositoryId, StoredBlob, StoredManifest, TagState, View};
 pub use wanted::Wanted;
 

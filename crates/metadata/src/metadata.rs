@@ -2,6 +2,7 @@
 
 mod lifetime;
 mod referrers;
+mod scrub;
 
 use std::path::Path;
 use std::sync::Arc;

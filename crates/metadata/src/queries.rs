@@ -15,6 +15,7 @@ pub(crate) mod referrers;
 pub(crate) mod release;
 pub(crate) mod renew;
 pub(crate) mod repair;
+pub(crate) mod scrub;
 pub(crate) mod setting;
 pub(crate) mod sweep;
 pub(crate) mod usage;

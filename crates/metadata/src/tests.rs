@@ -12,6 +12,7 @@ mod plan;
 mod random;
 mod referrers;
 mod renewal;
+mod scrub;
 mod sweep;
 mod view;
 mod wanted;
@@ -144,6 +145,11 @@ contracts! {
         collects_in_bounded_steps,
         forecast_comes_true,
         repairs_what_was_tampered_with;
+    scrub:
+        lists_stored_keys_in_order,
+        finds_keys_wherever_they_are,
+        discards_only_keys_that_nobody_knows,
+        forgets_wrong_bytes_with_their_size;
     failure:
         caller_that_goes_away_does_not_block_the_writer,
         closed_database_is_unavailable,

@@ -3,7 +3,8 @@
 
 use super::fixture::Fixture;
 use crate::queries::{
-    admit, collect, count, fill, garbage, list, read, referrers, release, renew, sweep, wanted,
+    admit, collect, count, fill, garbage, list, read, referrers, release, renew, scrub, sweep,
+    wanted,
 };
 use crate::sql::{Statement, args};
 
@@ -22,6 +23,7 @@ async fn hot_statements_scan_no_table() {
         sweep::HOT,
         collect::HOT,
         garbage::HOT,
+        scrub::HOT,
         wanted::HOT,
         list::HOT,
         referrers::HOT,
