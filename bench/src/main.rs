@@ -3,6 +3,8 @@
 //! `run` starts every program in a network namespace of its own, drives it with one client, and writes what it
 //! measured; `scale` measures what grows with what is stored; `report` turns results into tables and plots.
 
+#[allow(dead_code, reason = "the workloads are being written")]
+mod relay;
 #[allow(dead_code, unused_imports, reason = "the workloads are being written")]
 mod report;
 mod run;
