@@ -1,5 +1,6 @@
 //! The one way to the database.
 
+mod inspection;
 mod lifetime;
 mod referrers;
 mod scrub;

@@ -6,6 +6,7 @@ pub(crate) mod count;
 pub(crate) mod fill;
 pub(crate) mod forecast;
 pub(crate) mod garbage;
+pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod organization;
 pub(crate) mod prune;

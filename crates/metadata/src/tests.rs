@@ -6,6 +6,7 @@ mod collect;
 mod failure;
 mod fill;
 mod fixture;
+mod inspection;
 mod listing;
 mod organization;
 mod plan;
@@ -107,6 +108,14 @@ contracts! {
         other_manifests_do_not_say_where_to_fill,
         gives_up_only_for_the_manifest_that_failed,
         tells_children_of_held_indexes;
+    inspection:
+        tells_what_holds_an_image,
+        tells_what_an_image_holds_alone,
+        weighs_an_index_with_its_children,
+        tells_the_subject_that_holds_a_referrer,
+        tells_which_blobs_are_missing,
+        tells_nothing_of_what_was_collected,
+        rehearses_an_admission;
     listing:
         lists_live_tags_in_byte_order,
         unknown_repository_differs_from_last_page,

@@ -3,7 +3,7 @@
 
 use super::fixture::Fixture;
 use crate::queries::{
-    admit, collect, count, fill, garbage, list, read, referrers, release, renew, scrub, sweep,
+    admit, collect, count, fill, garbage, inspect, list, read, referrers, release, renew, scrub, sweep,
     wanted,
 };
 use crate::sql::{Statement, args};
@@ -27,6 +27,7 @@ async fn hot_statements_scan_no_table() {
         wanted::HOT,
         list::HOT,
         referrers::HOT,
+        inspect::HOT,
     ];
     for statement in statements.concat() {
         let explained: &'static str = format!("EXPLAIN QUERY PLAN {}", statement.sql).leak();
