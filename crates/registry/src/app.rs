@@ -35,7 +35,7 @@ use crate::pull::passthrough::Gates;
 use crate::pull::renewals::Renewals;
 use crate::pull::running::Running;
 use crate::pull::warm::Warm;
-use crate::pull::{Contact, Engine};
+use crate::pull::{Contact, Engine, Quotas};
 use crate::reload::{INTERVAL, Loader};
 use crate::storage_id::{Pair, Places};
 
@@ -264,6 +264,11 @@ async fn engine(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Arc<E
             Contact::Allowed
         } else {
             Contact::Never
+        },
+        quotas: if config.feature_quota_management {
+            Quotas::Enforced
+        } else {
+            Quotas::Counted
         },
         grace: config.gc.grace,
         warm: Warm::new(config.gc.grace),

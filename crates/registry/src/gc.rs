@@ -1,11 +1,12 @@
 //! The end of what nobody pulls any more (SPEC §4, §6): tags outlive their Window, what they held is released,
-//! collected a grace later, and deleted another grace later.
+//! collected a grace later, and deleted another grace later. What is over a quota goes sooner (Q9).
 //!
 //! Every step is one bounded unit in one transaction and may be repeated or cut off at any moment; a pass is as many
 //! of them as there is work, which depends on what died and not on what is stored (G2).
 
 mod collector;
 mod deleter;
+mod pruner;
 mod report;
 mod rest;
 mod sweeper;
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use quayside_metadata::{MetadataError, Slacks};
+use quayside_metadata::{MetadataError, PruneError, Slacks};
 
 pub use report::Report;
 
@@ -26,6 +27,7 @@ use crate::organizations::Snapshot;
 use crate::pull::{Contact, Engine};
 use collector::{Collector, Departures};
 use deleter::{Deleter, ExpiredFills};
+use pruner::Pruner;
 use rest::Watch;
 use sweeper::{Limiter, Sweeper};
 use worker::{Progress, Worker};
@@ -137,6 +139,7 @@ impl Gc {
         if engine.contact == Contact::Allowed {
             workers.push(Box::new(Sweeper::new(engine, self.slacks())));
         }
+        workers.push(Box::new(Pruner::new(engine, &self.snapshot)));
         workers.push(Box::new(Collector::new(engine)));
         workers.push(Box::new(Departures::new(engine)));
         workers.push(Box::new(ExpiredFills::new(engine)));
@@ -159,10 +162,29 @@ impl Gc {
             source,
         })?;
         let mut report = Report::of_forecast(&forecast);
+        report.pruned_images = self.forecast_prunes().await?;
         if let Some(rest) = self.rest() {
             report.rest(rest);
         }
         Ok(report)
+    }
+
+    async fn forecast_prunes(&self) -> Result<u64, GcError> {
+        let engine = &self.engine;
+        let mut images = 0;
+        for excess in pruner::over_quota(engine, &self.snapshot.load_full()).await? {
+            let (organization, planner) = (excess.served.id, excess.planner());
+            let planning = engine.metadata.plan_prune(organization, planner, engine.now());
+            images += match planning.await {
+                Ok(pruning) => pruning.pruned.len() as u64,
+                Err(PruneError::Metadata(source)) => {
+                    let step = "plan what is to be pruned";
+                    return Err(GcError::Metadata { step, source });
+                }
+                Err(PruneError::Quota(_) | PruneError::NeedsPlan) => 0,
+            };
+        }
+        Ok(images)
     }
 
     /// How much longer nothing is to be done, if anything.

@@ -11,6 +11,7 @@ mod chain;
 mod clock;
 pub mod gc;
 mod http;
+mod human;
 mod metrics;
 mod organizations;
 mod pull;

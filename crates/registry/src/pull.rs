@@ -3,6 +3,7 @@
 //! `freshness` decides, `manifests` and `blobs` carry out; `fill` reads one blob from upstream for everybody who
 //! wants it; `background` completes images that somebody began to pull.
 
+pub(crate) mod admit;
 pub(crate) mod background;
 pub(crate) mod backoff;
 pub(crate) mod blobs;
@@ -12,6 +13,7 @@ pub(crate) mod flights;
 pub(crate) mod freshness;
 pub(crate) mod manifests;
 pub(crate) mod passthrough;
+pub(crate) mod pruned;
 pub(crate) mod referrers;
 pub(crate) mod renewals;
 pub(crate) mod resume;
@@ -55,6 +57,14 @@ pub(crate) enum Contact {
     Never,
 }
 
+/// Whether organizations are held to their quotas (Q1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quotas {
+    Enforced,
+    /// Usage is counted, and that is all.
+    Counted,
+}
+
 /// The value of `X-Cache` (M14).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CacheStatus {
@@ -70,6 +80,7 @@ pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) contact: Contact,
+    pub(crate) quotas: Quotas,
     /// `gc.graceSeconds`: how long garbage keeps its bytes (G3).
     pub(crate) grace: Duration,
     pub(crate) warm: warm::Warm,

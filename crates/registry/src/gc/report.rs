@@ -18,6 +18,9 @@ pub struct Report {
     pub swept_tags: u64,
     /// Digest pins that had outlived their Window.
     pub swept_pins: u64,
+    /// Images that went because their organization was over its quota (Q9). Those that a pull prunes for itself are
+    /// not the collector's doing, and not here.
+    pub pruned_images: u64,
     /// Manifests that nothing held any more: they no longer count, and are collected a grace later.
     pub released_manifests: u64,
     /// Manifests that had been released a grace ago and are gone now.
@@ -65,6 +68,7 @@ impl Report {
         tracing::info!(
             swept_tags = self.swept_tags,
             swept_pins = self.swept_pins,
+            pruned_images = self.pruned_images,
             released_manifests = self.released_manifests,
             collected_manifests = self.collected_manifests,
             collected_blobs = self.collected_blobs,
@@ -99,7 +103,7 @@ mod tests {
             document,
             serde_json::json!({
                 "restingSeconds": 2, "limitedTags": 0, "sweptTags": 1, "sweptPins": 0,
-                "releasedManifests": 0, "collectedManifests": 0, "collectedBlobs": 0,
+                "prunedImages": 0, "releasedManifests": 0, "collectedManifests": 0, "collectedBlobs": 0,
                 "collectedRepositories": 0, "departedOrganizations": 0, "expiredFills": 0,
                 "deletedKeys": 0, "deletedBytes": 2, "failedKeys": 0,
             })

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderValue, StatusCode};
-use quayside_metadata::MetadataError;
-use quayside_oci::{ErrorCode, ManifestError, RouteError};
+use quayside_metadata::{MetadataError, Refusal};
+use quayside_oci::{ErrorCode, ManifestError, OrganizationName, RouteError};
 use quayside_upstream::UpstreamError;
 use serde_json::{Value, json};
 
@@ -171,6 +171,11 @@ impl From<PullError> for Problem {
             }
             PullError::Unknown(subject) => unknown(subject),
             PullError::Metadata(source) => of_metadata(source),
+            PullError::Quota {
+                organization,
+                refusal,
+            } => over_quota(&organization, refusal),
+            PullError::Unwritten(source) => database_away(source),
             PullError::Stopping => {
                 let message = "this registry stops; try again";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
@@ -221,13 +226,35 @@ fn of_metadata(source: Arc<MetadataError>) -> Problem {
         *source,
         MetadataError::Unavailable { .. } | MetadataError::Corrupt { .. }
     ) {
-        let message = "the database does not answer; try again";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
-            .cause(source)
-            .retry_after(RETRY_DATABASE)
+        database_away(source)
     } else {
         internal(source)
     }
+}
+
+fn database_away(source: Arc<MetadataError>) -> Problem {
+    let message = "the database does not answer; try again";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
+        .cause(source)
+        .retry_after(RETRY_DATABASE)
+}
+
+/// Q7: exactly so. Clients print the message, and would try a 429 again and again.
+fn over_quota(organization: &OrganizationName, refusal: Refusal) -> Problem {
+    let Refusal {
+        quota_bytes,
+        used_bytes,
+        needed_bytes,
+    } = refusal;
+    let message = "Quota has been exceeded on namespace";
+    let mut problem = Problem::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message);
+    problem.detail = Some(json!({
+        "organization": organization.as_str(),
+        "quotaBytes": quota_bytes,
+        "usedBytes": used_bytes,
+        "neededBytes": needed_bytes,
+    }));
+    problem
 }
 
 fn of_manifest(upstream: &str, source: &ManifestError) -> Problem {

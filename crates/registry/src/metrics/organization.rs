@@ -96,6 +96,10 @@ pub(crate) struct OrganizationMetrics {
     pub(crate) blobs: Outcomes,
     /// Bytes of bodies that were handed to clients.
     pub(crate) served_bytes: Counter,
+    /// Images that were pruned to keep it under its quota.
+    pub(crate) pruned: Counter,
+    /// Manifests that did not fit into its quota.
+    pub(crate) refused: Counter,
     usage: Gauge,
     quota: Family<Organization, Gauge>,
     name: Organization,
@@ -124,6 +128,8 @@ pub(super) struct Organizations {
     pulls: Results,
     blobs: Results,
     served: Family<Organization, Counter>,
+    pruned: Family<Organization, Counter>,
+    refused: Family<Organization, Counter>,
     usage: Family<Organization, Gauge>,
     quota: Family<Organization, Gauge>,
     known: Mutex<BTreeSet<String>>,
@@ -135,6 +141,8 @@ impl Organizations {
             pulls: Family::default(),
             blobs: Family::default(),
             served: Family::default(),
+            pruned: Family::default(),
+            refused: Family::default(),
             usage: Family::default(),
             quota: Family::default(),
             known: Mutex::default(),
@@ -149,6 +157,16 @@ impl Organizations {
             "served_bytes",
             "Bytes of manifests and blobs that were sent to clients",
             families.served.clone(),
+        );
+        registry.register(
+            "pruned",
+            "Images that were pruned to keep the organization under its quota",
+            families.pruned.clone(),
+        );
+        registry.register(
+            "refused",
+            "Manifests that were refused because they did not fit into the quota",
+            families.refused.clone(),
         );
         registry.register(
             "usage_bytes",
@@ -175,6 +193,8 @@ impl Organizations {
             pulls: Outcomes::resolve(&self.pulls, name),
             blobs: Outcomes::resolve(&self.blobs, name),
             served_bytes: self.served.get_or_create_owned(&organization),
+            pruned: self.pruned.get_or_create_owned(&organization),
+            refused: self.refused.get_or_create_owned(&organization),
             usage: self.usage.get_or_create_owned(&organization),
             quota: self.quota.clone(),
             name: organization,
@@ -202,6 +222,8 @@ impl Organizations {
             organization: name.to_owned(),
         };
         self.served.remove(&organization);
+        self.pruned.remove(&organization);
+        self.refused.remove(&organization);
         self.usage.remove(&organization);
         self.quota.remove(&organization);
     }

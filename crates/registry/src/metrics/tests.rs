@@ -36,6 +36,8 @@ fn names_are_those_of_the_specification() {
         "quayside_upstream_requests_total{host=\"registry.example.com\",code=\"200\"} 1",
         "quayside_upstream_ratelimit_remaining{host=\"registry.example.com\"} 76",
         "quayside_served_bytes_total{organization=\"acme\"} 0",
+        "quayside_pruned_total{organization=\"acme\"} 0",
+        "quayside_refused_total{organization=\"acme\"} 0",
         "quayside_fetched_bytes_total{host=\"registry.example.com\"} 10",
         "quayside_fills_in_flight 0",
         "quayside_usage_bytes{organization=\"acme\"} 0",

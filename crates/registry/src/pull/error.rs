@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use quayside_metadata::MetadataError;
-use quayside_oci::ManifestError;
+use quayside_metadata::{MetadataError, Refusal};
+use quayside_oci::{ManifestError, OrganizationName};
 use quayside_upstream::UpstreamError;
 
 use super::freshness::Answer;
@@ -52,6 +52,17 @@ pub(crate) enum PullError {
     /// The database does not answer or does not make sense (O2).
     #[error("use the database")]
     Metadata(#[source] Arc<MetadataError>),
+
+    /// It does not fit into the organization's quota (Q4, Q5). Nothing changed.
+    #[error("keep {organization} under its quota")]
+    Quota {
+        organization: OrganizationName,
+        refusal: Refusal,
+    },
+
+    /// Something would have to be pruned, and the uses that wait to be written could not be (M15).
+    #[error("write the renewals that wait before something is pruned")]
+    Unwritten(#[source] Arc<MetadataError>),
 
     /// The database names a storage key that is none.
     #[error("read the storage key {key:?}")]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quayside_config::organizations::Organization;
-use quayside_metadata::{Admission, AdmitError, Content, HeldBy, Hold, OrganizationId, Renewal, Unlimited};
+use quayside_metadata::{Admission, Admitted, Content, HeldBy, Hold, OrganizationId, Renewal};
 use quayside_oci::{Digest, Kind, Reference, RepositoryName, Tag};
 
 use super::background::Nudge;
@@ -122,7 +122,13 @@ impl Engine {
         let pulled = Pulled::new(&entry.ready, CacheStatus::Revalidated);
         entry.checked(now);
         match conclude(&entry.facts(), Answer::Same, &policy, request.method, now) {
-            Verdict::Renew => self.renew_tag(request, key, entry, Confirmation::Now),
+            Verdict::Renew => {
+                self.renew_tag(request, key, entry, Confirmation::Now);
+                // It may have been pruned while upstream was asked.
+                if self.warm.tag(key, now).is_none() {
+                    return self.still_held(request, key, entry).await;
+                }
+            }
             Verdict::Touch => {
                 let name = key.2.as_str().to_owned();
                 let (repository, manifest) = (entry.ready.repository, entry.ready.id);
@@ -161,9 +167,18 @@ impl Engine {
     ) -> Result<Pulled, PullError> {
         self.renew_tag(request, key, entry, Confirmation::Now);
         self.renewals.written(&self.metadata).await?;
+        self.still_held(request, key, entry).await
+    }
+
+    async fn still_held(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        key: &TagKey,
+        entry: &Arc<TagEntry>,
+    ) -> Result<Pulled, PullError> {
         match self.read_tag(key).await? {
             Some(_) => Ok(Pulled::new(&entry.ready, CacheStatus::Revalidated)),
-            // Its Window ended while upstream was asked.
+            // Its Window ended while upstream was asked, or it was pruned.
             None => match self.take_stored(request.served, key, &entry.ready.digest).await? {
                 Some(entry) => Ok(Pulled::new(&entry.ready, CacheStatus::Revalidated)),
                 None => self.fetch_collected(request, key).await,
@@ -292,7 +307,7 @@ impl Engine {
                             manifest,
                             at: now,
                             ends_at,
-                            quota_bytes: None,
+                            quota_bytes: self.quota(request.served),
                         },
                     );
                 }
@@ -346,13 +361,8 @@ impl Engine {
             if !stored.released {
                 return Ok((Ready::new(stored, self.now()), CacheStatus::Hit));
             }
-            match self.admit_pin(served, key, Content::Stored).await {
-                Ok(()) => return self.reread(key).await.map(|ready| (ready, CacheStatus::Hit)),
-                Err(AdmitError::ManifestGone) => {}
-                Err(AdmitError::Metadata(error)) => return Err(error.into()),
-                Err(AdmitError::Quota(_) | AdmitError::NeedsPlan) => {
-                    return Err(PullError::Unknown(Subject::Manifest));
-                }
+            if self.admit_pin(served, key, Content::Stored).await?.is_some() {
+                return self.reread(key).await.map(|ready| (ready, CacheStatus::Hit));
             }
         }
         let body = self
@@ -364,13 +374,8 @@ impl Engine {
             body: &body.body,
             manifest: &manifest,
         };
-        match self.admit_pin(served, key, content).await {
-            Ok(()) => self.reread(key).await.map(|ready| (ready, CacheStatus::Miss)),
-            Err(AdmitError::Metadata(error)) => Err(error.into()),
-            Err(AdmitError::ManifestGone | AdmitError::Quota(_) | AdmitError::NeedsPlan) => {
-                Err(PullError::Unknown(Subject::Manifest))
-            }
-        }
+        self.admit_pin(served, key, content).await?;
+        self.reread(key).await.map(|ready| (ready, CacheStatus::Miss))
     }
 
     async fn reread(&self, key: &DigestKey) -> Result<Arc<Ready>, PullError> {
@@ -384,26 +389,20 @@ impl Engine {
         served: &Served,
         key: &DigestKey,
         content: Content<'_>,
-    ) -> Result<(), AdmitError> {
+    ) -> Result<Option<Admitted>, PullError> {
         let now = self.now();
         let hold = Hold::Pin {
             ends_at: served.end(now),
         };
-        let (organization, repository, digest) = (key.0, key.1.as_str(), &key.2);
-        self.metadata
-            .admit(
-                &Admission {
-                    organization,
-                    repository,
-                    digest,
-                    content,
-                    hold,
-                    now,
-                },
-                Arc::new(Unlimited),
-            )
-            .await
-            .map(drop)
+        let admission = Admission {
+            organization: key.0,
+            repository: key.1.as_str(),
+            digest: &key.2,
+            content,
+            hold,
+            now,
+        };
+        self.admit(served, &admission).await
     }
 
     async fn public_tag(&self, request: &Request<'_>, key: &TagKey) -> Result<Pulled, PullError> {

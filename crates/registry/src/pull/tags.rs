@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quayside_metadata::{Admission, AdmitError, Content, Hold, OrganizationId, Unlimited};
+use quayside_metadata::{Admission, Admitted, Content, Hold, OrganizationId};
 use quayside_oci::{Digest, Manifest, Reference, RepositoryName, Tag};
 use quayside_upstream::{ManifestBody, UpstreamError};
 
@@ -180,11 +180,9 @@ impl Engine {
         key: &TagKey,
         digest: &Digest,
     ) -> Result<Option<Arc<TagEntry>>, PullError> {
-        match self.admit_tag(served, key, digest, Content::Stored).await {
-            Ok(()) => self.read_tag(key).await,
-            Err(AdmitError::ManifestGone) => Ok(None),
-            Err(AdmitError::Metadata(error)) => Err(error.into()),
-            Err(AdmitError::Quota(_) | AdmitError::NeedsPlan) => Err(PullError::Unknown(Subject::Manifest)),
+        match self.admit_tag(served, key, digest, Content::Stored).await? {
+            Some(_) => self.read_tag(key).await,
+            None => Ok(None),
         }
     }
 
@@ -194,7 +192,7 @@ impl Engine {
         key: &TagKey,
         digest: &Digest,
         content: Content<'_>,
-    ) -> Result<(), AdmitError> {
+    ) -> Result<Option<Admitted>, PullError> {
         let now = self.now();
         let hold = Hold::Tag {
             name: key.2.as_str(),
@@ -209,9 +207,9 @@ impl Engine {
             hold,
             now,
         };
-        let admitted = self.metadata.admit(&admission, Arc::new(Unlimited)).await;
+        let admitted = self.admit(served, &admission).await;
         self.warm.forget_tag(key);
-        admitted.map(drop)
+        admitted
     }
 
     async fn ask(&self, served: &Served, key: &TagKey, limit: Duration) -> Result<Asked, UpstreamError> {
@@ -274,13 +272,7 @@ impl Engine {
             body: &body.body,
             manifest: &manifest,
         };
-        match self.admit_tag(served, key, &body.digest, content).await {
-            Ok(()) => {}
-            Err(AdmitError::Metadata(error)) => return Err(error.into()),
-            Err(AdmitError::ManifestGone | AdmitError::Quota(_) | AdmitError::NeedsPlan) => {
-                return Err(PullError::Unknown(Subject::Manifest));
-            }
-        }
+        self.admit_tag(served, key, &body.digest, content).await?;
         self.read_tag(key)
             .await?
             .ok_or(PullError::Unknown(Subject::Manifest))

@@ -1,0 +1,120 @@
+//! Organizations that hold more than their quota, because it was lowered, the flag was switched on, or a size turned
+//! out to be larger than it was declared (Q9, B10).
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use quayside_metadata::{PruneError, Pruning};
+
+use super::sweeper::failed;
+use super::worker::{Progress, Worker};
+use super::{GcError, Report};
+use crate::human::Size;
+use crate::organizations::{Served, Snapshot};
+use crate::pull::Engine;
+use crate::pull::pruned::Cause;
+use crate::quota::{Planning, QuotaPlanner};
+
+/// One that holds too much.
+pub(super) struct Excess {
+    pub(super) served: Arc<Served>,
+    quota_bytes: u64,
+    excess_bytes: u64,
+}
+
+impl Excess {
+    pub(super) fn planner(&self) -> Arc<QuotaPlanner> {
+        Arc::new(QuotaPlanner::new(self.quota_bytes, Planning::WithPlan))
+    }
+}
+
+/// The organizations that hold more than their quota.
+pub(super) async fn over_quota(engine: &Engine, snapshot: &Snapshot) -> Result<Vec<Excess>, GcError> {
+    let limited = snapshot.by_name.values().filter_map(|served| {
+        let quota_bytes = engine.quota(served)?;
+        Some((served, quota_bytes))
+    });
+    let mut limited = limited.peekable();
+    if limited.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    let usages = engine.metadata.usages().await.map_err(failed("read usages"))?;
+    let excess = |(served, quota_bytes): (&Arc<Served>, u64)| {
+        let (_, usage) = usages.iter().find(|(id, _)| *id == served.id)?;
+        let excess_bytes = usage.checked_sub(quota_bytes).filter(|excess| *excess > 0)?;
+        Some(Excess {
+            served: Arc::clone(served),
+            quota_bytes,
+            excess_bytes,
+        })
+    };
+    Ok(limited.filter_map(excess).collect())
+}
+
+/// Prunes one such organization after the other.
+pub(super) struct Pruner<'a> {
+    engine: &'a Engine,
+    snapshot: &'a ArcSwap<Snapshot>,
+    /// Organizations that are still to be pruned; none before the first unit.
+    rest: Option<Vec<Excess>>,
+}
+
+impl<'a> Pruner<'a> {
+    pub(super) fn new(engine: &'a Engine, snapshot: &'a ArcSwap<Snapshot>) -> Self {
+        Self {
+            engine,
+            snapshot,
+            rest: None,
+        }
+    }
+
+    async fn prune(&mut self, report: &mut Report) -> Result<Progress, GcError> {
+        let engine = self.engine;
+        let rest = match &mut self.rest {
+            Some(rest) => rest,
+            rest @ None => rest.insert(over_quota(engine, &self.snapshot.load_full()).await?),
+        };
+        let Some(excess) = rest.pop() else {
+            return Ok(Progress::Done);
+        };
+        // M15: the order goes by the latest uses, some of which are still in memory.
+        let written = engine.renewals.written(&engine.metadata).await;
+        written.map_err(GcError::Renewals)?;
+        let planning = engine
+            .metadata
+            .prune(excess.served.id, excess.planner(), engine.now());
+        match planning.await {
+            Ok(pruning) => self.pruned(&excess, &pruning, report),
+            Err(PruneError::Metadata(source)) => return Err(failed("prune an organization")(source)),
+            // What nobody holds does not count, so only a wrong count can bring this about.
+            Err(PruneError::Quota(_) | PruneError::NeedsPlan) => tracing::warn!(
+                organization = %excess.served.spec.name,
+                "over its quota by {} with nothing left to prune; recount --repair may help",
+                Size(excess.excess_bytes)
+            ),
+        }
+        Ok(Progress::More)
+    }
+
+    fn pruned(&self, excess: &Excess, pruning: &Pruning, report: &mut Report) {
+        let Excess {
+            served,
+            quota_bytes,
+            excess_bytes,
+        } = excess;
+        let cause = Cause::Quota {
+            quota_bytes: *quota_bytes,
+            excess_bytes: *excess_bytes,
+        };
+        self.engine.forget_pruned(served, &pruning.pruned, &cause);
+        report.pruned_images += pruning.pruned.len() as u64;
+    }
+}
+
+impl Worker for Pruner<'_> {
+    fn work<'a>(&'a mut self, report: &'a mut Report) -> BoxFuture<'a, Result<Progress, GcError>> {
+        self.prune(report).boxed()
+    }
+}
