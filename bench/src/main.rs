@@ -3,11 +3,22 @@
 //! `run` starts every program in a network namespace of its own, drives it with one client, and writes what it
 //! measured; `scale` measures what grows with what is stored; `report` turns results into tables and plots.
 
-#[allow(dead_code, reason = "the workloads are being written")]
+mod content;
+mod http;
+mod image;
+mod load;
+mod namespace;
+mod origin;
+mod output;
+mod process;
 mod relay;
 #[allow(dead_code, unused_imports, reason = "the workloads are being written")]
 mod report;
 mod run;
+mod site;
+mod stage;
+mod subject;
+mod work;
 
 use std::process::ExitCode;
 
@@ -25,6 +36,9 @@ struct Arguments {
 enum Command {
     /// Measure all subjects and write results to a directory.
     Run(run::Arguments),
+    /// Serve generated images to those that are measured.
+    #[command(hide = true)]
+    Origin(origin::Arguments),
     /// Print the tables of what was measured, or write docs/benchmarks.md.
     Report(report::command::Arguments),
 }
@@ -32,6 +46,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(arguments) => run::main(&arguments),
+        Command::Origin(arguments) => origin::main(&arguments),
         Command::Report(arguments) => report::command::main(&arguments),
     };
     match outcome {

@@ -1,0 +1,50 @@
+//! The work: what is asked of each subject, and which figures come out.
+
+pub(crate) mod cold;
+pub(crate) mod warm;
+
+use crate::report::Unit;
+use crate::stage::Stage;
+use crate::subject::Subject;
+
+/// One figure of one measurement.
+#[derive(Clone, Debug)]
+pub(crate) struct Figure {
+    pub(crate) metric: String,
+    pub(crate) unit: Unit,
+    pub(crate) value: f64,
+}
+
+impl Figure {
+    pub(crate) fn new(metric: impl Into<String>, unit: Unit, value: f64) -> Self {
+        Self {
+            metric: metric.into(),
+            unit,
+            value,
+        }
+    }
+}
+
+/// Something that is measured on one subject after the other.
+pub(crate) trait Work {
+    /// The name of the figure that matters; others begin with it.
+    fn name(&self) -> String;
+
+    /// Whether this subject can do it.
+    fn fits(&self, subject: &Subject) -> bool;
+
+    /// Measures once.
+    fn measure(&self, stage: &Stage, subject: &Subject) -> anyhow::Result<Vec<Figure>>;
+}
+
+/// Bytes in the unit of the reports.
+#[expect(clippy::cast_precision_loss, reason = "no figure is near 2^52")]
+pub(crate) fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// A share of two counts.
+#[expect(clippy::cast_precision_loss, reason = "no figure is near 2^52")]
+pub(crate) fn per(count: u64, of: u64) -> f64 {
+    count as f64 / of.max(1) as f64
+}
