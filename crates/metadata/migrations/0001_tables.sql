@@ -94,8 +94,9 @@ CREATE UNIQUE INDEX tag_current ON tag (repository_id, name) WHERE current AND n
 -- Whether a repository has a live tag at all, however many dead ones it keeps.
 CREATE INDEX tag_live ON tag (repository_id, ends_at) WHERE current AND name <> '';
 CREATE INDEX tag_manifest ON tag (manifest_id);
-CREATE INDEX tag_end ON tag (organization_id, ends_at);
-CREATE INDEX tag_used ON tag (organization_id, pulled_at);
+-- Read in pages: the manifest makes the place after a row a place of its own.
+CREATE INDEX tag_end ON tag (organization_id, ends_at, manifest_id);
+CREATE INDEX tag_used ON tag (organization_id, pulled_at, manifest_id);
 
 -- refs: the held manifests of the organization that name the digest, itself included.
 CREATE TABLE content (

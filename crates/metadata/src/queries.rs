@@ -1,6 +1,7 @@
 //! What is asked of the database, one file per transaction. Each file is written for both engines.
 
 pub(crate) mod admit;
+pub(crate) mod candidates;
 pub(crate) mod collect;
 pub(crate) mod count;
 pub(crate) mod fill;
@@ -16,6 +17,7 @@ pub(crate) mod referrers;
 pub(crate) mod release;
 pub(crate) mod renew;
 pub(crate) mod repair;
+pub(crate) mod room;
 pub(crate) mod scrub;
 pub(crate) mod setting;
 pub(crate) mod sweep;

@@ -6,17 +6,13 @@ use bytes::Bytes;
 use quayside_oci::Digest;
 
 use crate::engine::Transaction;
-use crate::queries::{count, read, renew};
+use crate::queries::room::{self, Made, Room};
+use crate::queries::{count, read, renew, usage};
 use crate::sql::{Rows, Statement, args, signed};
 use crate::{
-    Admission, AdmitError, Admitted, Content, Hold, ManifestId, MetadataError, OrganizationId, Planner,
-    RepositoryId,
+    Admission, AdmitError, Admitted, Content, Demand, Hold, ManifestId, MetadataError, OrganizationId,
+    Planner, RepositoryId,
 };
-
-const LOCK_ORGANIZATION: Statement = Statement::new(
-    "lock organization",
-    "SELECT usage_bytes FROM organization WHERE id = $1 /* FOR UPDATE */",
-);
 
 const FIND_REPOSITORY: Statement = Statement::new(
     "find repository",
@@ -96,7 +92,6 @@ const PUT_PIN: Statement = Statement::new("put pin", renew::put_pin!("TRUE"));
 /// What must stay cheap however much is stored.
 #[cfg(test)]
 pub(crate) const HOT: &[Statement] = &[
-    LOCK_ORGANIZATION,
     FIND_REPOSITORY,
     FIND_MANIFEST,
     INSERT_BLOBS,
@@ -209,13 +204,7 @@ impl From<MetadataError> for AdmitError {
 
 pub(crate) async fn admit(tx: &mut Transaction, request: &Request) -> Result<Admitted, AdmitError> {
     let organization = request.organization;
-    let before = tx
-        .fetch_optional(LOCK_ORGANIZATION, args![organization])
-        .await?
-        .ok_or(MetadataError::OrganizationGone {
-            action: "lock organization",
-        })?
-        .count(0)?;
+    let before = usage::lock(tx, organization).await?;
     let repository = put_repository(tx, organization, &request.repository).await?;
     let found = tx
         .fetch_optional(FIND_MANIFEST, args![repository, &request.digest])
@@ -225,7 +214,66 @@ pub(crate) async fn admit(tx: &mut Transaction, request: &Request) -> Result<Adm
         (None, Some(given)) => (insert(tx, repository, request, given).await?, false),
         (None, None) => return Err(AdmitError::ManifestGone),
     };
-    let pinned = match &request.hold {
+    let pinned = put_holder(tx, request, repository, manifest).await?;
+    let mut admitted = Admitted {
+        repository,
+        manifest,
+        pinned,
+        needed_bytes: 0,
+        usage_bytes: before,
+        pruned: Vec::new(),
+        rows_read: 0,
+    };
+    if counted {
+        return Ok(admitted);
+    }
+    let uncounted = count::weigh(tx, organization, manifest).await?;
+    count::hold(tx, organization, &uncounted).await?;
+    admitted.needed_bytes = uncounted.bytes;
+    admitted.usage_bytes += uncounted.bytes;
+    // What adds nothing is no worse than what is there (Q3).
+    if uncounted.bytes > 0 {
+        make_room(tx, request, &mut admitted).await?;
+    }
+    Ok(admitted)
+}
+
+/// Lets the planner decide. The new content is counted, so what is shared with it is not taken for free.
+async fn make_room(
+    tx: &mut Transaction,
+    request: &Request,
+    admitted: &mut Admitted,
+) -> Result<(), AdmitError> {
+    let room = Room {
+        organization: request.organization,
+        pulled: Some(admitted.manifest),
+        demand: Demand {
+            usage_bytes: admitted.usage_bytes,
+            needed_bytes: admitted.needed_bytes,
+            alone_bytes: count::alone(tx, admitted.manifest).await?,
+        },
+        now: request.now,
+    };
+    match room::make(tx, &room, request.planner.as_ref()).await? {
+        Made::Refused(refusal) => return Err(AdmitError::Quota(refusal)),
+        Made::Deferred => return Err(AdmitError::NeedsPlan),
+        Made::Pruned(pruning) => {
+            admitted.usage_bytes = pruning.usage_bytes;
+            admitted.pruned = pruning.pruned;
+            admitted.rows_read = pruning.rows_read;
+        }
+    }
+    Ok(())
+}
+
+/// Lets the tag or a pin hold the manifest; whether it is a pin.
+async fn put_holder(
+    tx: &mut Transaction,
+    request: &Request,
+    repository: RepositoryId,
+    manifest: ManifestId,
+) -> Result<bool, MetadataError> {
+    match &request.hold {
         OwnedHold::Tag {
             name,
             ends_at,
@@ -235,7 +283,7 @@ pub(crate) async fn admit(tx: &mut Transaction, request: &Request) -> Result<Adm
                 .await?;
             let values = args![
                 repository,
-                organization,
+                request.organization,
                 name,
                 manifest,
                 *ends_at,
@@ -243,27 +291,13 @@ pub(crate) async fn admit(tx: &mut Transaction, request: &Request) -> Result<Adm
                 *checked_at
             ];
             tx.execute(PUT_TAG, values).await?;
-            false
+            Ok(false)
         }
         OwnedHold::Pin { ends_at } => {
             let values = || args![repository, manifest, request.now, *ends_at];
-            tx.execute(RENEW_PIN, values()).await? > 0 || tx.execute(PUT_PIN, values()).await? > 0
+            Ok(tx.execute(RENEW_PIN, values()).await? > 0 || tx.execute(PUT_PIN, values()).await? > 0)
         }
-    };
-    let needed_bytes = if counted {
-        0
-    } else {
-        count::hold(tx, organization, manifest).await?
-    };
-    Ok(Admitted {
-        repository,
-        manifest,
-        pinned,
-        needed_bytes,
-        usage_bytes: before + needed_bytes,
-        pruned: Vec::new(),
-        rows_read: 0,
-    })
+    }
 }
 
 async fn put_repository(

@@ -4,14 +4,19 @@
 //! the largest size that a held manifest of that organization declares, its own body included. So a
 //! wrong declaration elsewhere changes nothing here, and the weight can be computed anew at any time.
 
+use std::collections::BTreeSet;
+
 use crate::engine::Transaction;
 use crate::sql::{Rows, Statement, args, signed};
 use crate::{ManifestId, MetadataError, OrganizationId};
 
-/// The digests that the manifests `$2` name and are, with their weights and how often they do.
+/// The digests that the given manifests name and are, with their weights and how often they do.
 macro_rules! named {
-    () => {
-        "WITH given (id) AS (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($2)),
+    ($given:literal) => {
+        concat!(
+            "WITH given (id) AS (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each(",
+            $given,
+            ")),
          mention (digest, size) AS (
            SELECT mb.digest, mb.size FROM manifest_blob mb WHERE mb.manifest_id IN (SELECT id FROM given)
            UNION ALL
@@ -22,13 +27,14 @@ macro_rules! named {
            FROM mention n LEFT JOIN blob b ON b.digest = n.digest
            GROUP BY n.digest
          )"
+        )
     };
 }
 
 const NEEDED: Statement = Statement::new(
     "weigh manifests",
     concat!(
-        named!(),
+        named!("$2"),
         " SELECT CAST(COALESCE(SUM(
                    CASE WHEN c.size IS NULL THEN n.size
                         WHEN n.size > c.size THEN n.size - c.size
@@ -37,10 +43,18 @@ const NEEDED: Statement = Statement::new(
     ),
 );
 
+const ALONE: Statement = Statement::new(
+    "weigh manifest alone",
+    concat!(
+        named!("$1"),
+        " SELECT CAST(COALESCE(SUM(n.size), 0) AS BIGINT) FROM named n"
+    ),
+);
+
 const COUNT: Statement = Statement::new(
     "count content",
     concat!(
-        named!(),
+        named!("$2"),
         " INSERT INTO content (organization_id, digest, size, refs)
           SELECT $1, n.digest, n.size, n.refs FROM named n WHERE TRUE ORDER BY n.digest
           ON CONFLICT (organization_id, digest) DO UPDATE SET
@@ -78,31 +92,57 @@ const ADD_USAGE: Statement = Statement::new(
 
 /// What must stay cheap however much is stored.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[NEEDED, COUNT, HOLD, FOLLOWING, ADD_USAGE];
+pub(crate) const HOT: &[Statement] = &[NEEDED, ALONE, COUNT, HOLD, FOLLOWING, ADD_USAGE];
 
-/// Counts a manifest that has just got a holder, and every stored one that is held through it, and
-/// says how many bytes that added. None of them was counted before.
-pub(crate) async fn hold(
+/// A manifest that is not counted, and what would be held through it, with the bytes that they add.
+pub(crate) struct Uncounted {
+    manifests: Rows,
+    pub(crate) bytes: u64,
+}
+
+/// What it would add to count a manifest, and every stored one that is held through it. None of them is
+/// counted yet.
+pub(crate) async fn weigh(
     tx: &mut Transaction,
     organization: OrganizationId,
     manifest: ManifestId,
-) -> Result<u64, MetadataError> {
-    let mut added = 0;
+) -> Result<Uncounted, MetadataError> {
+    let mut found = BTreeSet::from([manifest]);
     let mut work = vec![manifest];
     while !work.is_empty() {
-        let given = Rows::manifests(&work)?;
-        tx.execute(HOLD, args![&given]).await?;
-        added += tx
-            .fetch_one(NEEDED, args![organization, &given])
-            .await?
-            .count(0)?;
-        tx.execute(COUNT, args![organization, &given]).await?;
-        let following = tx.fetch_all(FOLLOWING, args![&given]).await?;
-        work = following
-            .iter()
-            .map(|row| row.manifest(0))
-            .collect::<Result<_, _>>()?;
+        let following = tx.fetch_all(FOLLOWING, args![&Rows::manifests(&work)?]).await?;
+        work.clear();
+        for row in following {
+            let manifest = row.manifest(0)?;
+            if found.insert(manifest) {
+                work.push(manifest);
+            }
+        }
     }
-    tx.execute(ADD_USAGE, args![organization, signed(added)]).await?;
-    Ok(added)
+    let found: Vec<ManifestId> = found.into_iter().collect();
+    let manifests = Rows::manifests(&found)?;
+    let needed = tx.fetch_one(NEEDED, args![organization, &manifests]).await?;
+    Ok(Uncounted {
+        manifests,
+        bytes: needed.count(0)?,
+    })
+}
+
+/// Counts what was weighed.
+pub(crate) async fn hold(
+    tx: &mut Transaction,
+    organization: OrganizationId,
+    uncounted: &Uncounted,
+) -> Result<(), MetadataError> {
+    let Uncounted { manifests, bytes } = uncounted;
+    tx.execute(HOLD, args![manifests]).await?;
+    tx.execute(COUNT, args![organization, manifests]).await?;
+    tx.execute(ADD_USAGE, args![organization, signed(*bytes)]).await?;
+    Ok(())
+}
+
+/// How many bytes a manifest and the blobs that it names weigh, counted or not (Q4).
+pub(crate) async fn alone(tx: &mut Transaction, manifest: ManifestId) -> Result<u64, MetadataError> {
+    let row = tx.fetch_one(ALONE, args![&Rows::manifests(&[manifest])?]).await?;
+    row.count(0)
 }

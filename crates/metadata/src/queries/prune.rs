@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::engine::Transaction;
-use crate::{MetadataError, OrganizationId, Planner, PruneError, Pruning};
+use crate::queries::room::{self, Made, Room};
+use crate::queries::usage;
+use crate::{Demand, MetadataError, OrganizationId, Planner, PruneError, Pruning};
 
 /// One prune.
 pub(crate) struct Request {
@@ -31,9 +33,22 @@ impl From<MetadataError> for Rehearsed {
     }
 }
 
-pub(crate) async fn prune(_: &mut Transaction, request: &Request) -> Result<Pruning, PruneError> {
-    let _ = (request.organization, &request.planner, request.now);
-    Ok(Pruning::default())
+pub(crate) async fn prune(tx: &mut Transaction, request: &Request) -> Result<Pruning, PruneError> {
+    let room = Room {
+        organization: request.organization,
+        pulled: None,
+        demand: Demand {
+            usage_bytes: usage::lock(tx, request.organization).await?,
+            needed_bytes: 0,
+            alone_bytes: 0,
+        },
+        now: request.now,
+    };
+    match room::make(tx, &room, request.planner.as_ref()).await? {
+        Made::Pruned(pruning) => Ok(pruning),
+        Made::Refused(refusal) => Err(PruneError::Quota(refusal)),
+        Made::Deferred => Err(PruneError::NeedsPlan),
+    }
 }
 
 /// Does it, and lets the transaction fail.

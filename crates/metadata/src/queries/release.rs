@@ -16,7 +16,7 @@ const UNTAGGED: Statement = Statement::new(
 );
 
 /// What the manifests `$1` hold, as far as it is counted and no tag or pin holds it.
-const FOLLOWING: Statement = Statement::new(
+pub(crate) const FOLLOWING: Statement = Statement::new(
     "find what is held through a manifest",
     "SELECT m.id FROM manifest_child c
      JOIN manifest m ON m.repository_id = c.repository_id AND m.digest = c.digest

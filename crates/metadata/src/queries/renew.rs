@@ -8,7 +8,7 @@
 //! waits that long, so it counts as past (E3).
 
 use crate::engine::Transaction;
-use crate::queries::count;
+use crate::queries::{count, usage};
 use crate::sql::{Statement, args};
 use crate::{INDEX_DEPTH, ManifestId, MetadataError, OrganizationId, RESOLVED_FOR_MS, Renewal, RepositoryId};
 
@@ -242,7 +242,7 @@ async fn apply(tx: &mut Transaction, renewal: &Renewal) -> Result<(), MetadataEr
             manifest,
             at,
             ends_at,
-            quota_bytes: _,
+            quota_bytes,
         } => {
             let values = args![
                 *repository,
@@ -255,7 +255,7 @@ async fn apply(tx: &mut Transaction, renewal: &Renewal) -> Result<(), MetadataEr
             tx.execute(DIGEST, values).await?;
             tx.execute(PIN, args![*repository, *manifest, *at, *ends_at])
                 .await?;
-            take_back(tx, *repository, *manifest, (*at, *ends_at)).await?;
+            take_back(tx, *repository, *manifest, (*at, *ends_at), *quota_bytes).await?;
         }
         Renewal::Used {
             repository,
@@ -280,21 +280,30 @@ async fn apply(tx: &mut Transaction, renewal: &Renewal) -> Result<(), MetadataEr
 }
 
 /// A manifest that was swept between the pull and the batch that tells of it is held again by a pin: the
-/// client has its answer, and the next one must not find the content gone (G3, M9).
+/// client has its answer, and the next one must not find the content gone (G3, M9). Unless there is no
+/// room: nothing is pruned for an answer that was given already, so it stays released, and the next pull
+/// asks for an admission (Q3, Q8).
 async fn take_back(
     tx: &mut Transaction,
     repository: RepositoryId,
     manifest: ManifestId,
     (at, ends_at): (i64, i64),
+    quota_bytes: Option<u64>,
 ) -> Result<(), MetadataError> {
     let Some(released) = tx.fetch_optional(RELEASED, args![repository, manifest]).await? else {
         return Ok(());
     };
     let organization = OrganizationId(released.int(0)?);
+    // Locked before it is read: nobody else may count on the same room.
+    let usage_bytes = usage::lock(tx, organization).await?;
+    let uncounted = count::weigh(tx, organization, manifest).await?;
+    let fits = quota_bytes.is_none_or(|quota| usage_bytes + uncounted.bytes <= quota);
+    if uncounted.bytes > 0 && !fits {
+        return Ok(());
+    }
     tx.execute(PIN_RELEASED, args![repository, manifest, at, ends_at])
         .await?;
-    count::hold(tx, organization, manifest).await?;
-    Ok(())
+    count::hold(tx, organization, &uncounted).await
 }
 
 /// A tag that a HEAD found dead and unchanged.

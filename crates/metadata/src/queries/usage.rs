@@ -1,8 +1,17 @@
 //! What an organization weighs and how much it holds.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Transaction};
 use crate::sql::{Statement, args};
 use crate::{MetadataError, OrganizationId, Usage};
+
+const LOCK: Statement = Statement::new(
+    "lock organization",
+    "SELECT usage_bytes FROM organization WHERE id = $1 /* FOR UPDATE */",
+);
+
+/// What must stay cheap however much is stored.
+#[cfg(test)]
+pub(crate) const HOT: &[Statement] = &[LOCK];
 
 const USAGE: Statement = Statement::new(
     "read usage",
@@ -16,6 +25,13 @@ const USAGES: Statement = Statement::new(
     "read usages",
     "SELECT id, usage_bytes FROM organization WHERE removed_at IS NULL ORDER BY id",
 );
+
+/// Locks an organization until the transaction ends, and says what it holds, in bytes.
+pub(crate) async fn lock(tx: &mut Transaction, organization: OrganizationId) -> Result<u64, MetadataError> {
+    let row = tx.fetch_optional(LOCK, args![organization]).await?;
+    row.ok_or(MetadataError::OrganizationGone { action: LOCK.action })?
+        .count(0)
+}
 
 pub(crate) async fn usages(engine: &Engine) -> Result<Vec<(OrganizationId, u64)>, MetadataError> {
     let rows = engine.fetch_all(USAGES, args![]).await?;

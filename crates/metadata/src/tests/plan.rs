@@ -3,8 +3,8 @@
 
 use super::fixture::Fixture;
 use crate::queries::{
-    admit, collect, count, fill, garbage, inspect, list, read, referrers, release, renew, scrub, sweep,
-    wanted,
+    admit, candidates, collect, count, fill, garbage, inspect, list, read, referrers, release, renew, room,
+    scrub, sweep, usage, wanted,
 };
 use crate::sql::{Statement, args};
 
@@ -28,6 +28,9 @@ async fn hot_statements_scan_no_table() {
         list::HOT,
         referrers::HOT,
         inspect::HOT,
+        usage::HOT,
+        candidates::HOT,
+        room::HOT,
     ];
     for statement in statements.concat() {
         let explained: &'static str = format!("EXPLAIN QUERY PLAN {}", statement.sql).leak();
@@ -84,6 +87,33 @@ async fn lists_are_not_sorted() {
                 .any(|step| step.ends_with("tag_live (repository_id=? AND ends_at>?)"));
             assert!(probes, "{plan:#?}");
         }
+    }
+}
+
+/// Q5: candidates are read from their place on, in the order of an index that has all that is asked, so
+/// that a page costs the same wherever it begins.
+#[tokio::test]
+async fn candidates_are_read_from_their_place_on() {
+    let db = Fixture::sqlite().await;
+    let expected = [
+        (
+            "find candidates that ended",
+            "SEARCH tag USING COVERING INDEX tag_end (organization_id=? AND (ends_at,manifest_id)>(?,?) AND ends_at<?)",
+        ),
+        (
+            "find candidates by use",
+            "SEARCH tag USING COVERING INDEX tag_used (organization_id=? AND (pulled_at,manifest_id)>(?,?))",
+        ),
+    ];
+    for (action, plan) in expected {
+        let statement = candidates::HOT
+            .iter()
+            .find(|statement| statement.action == action);
+        let explained: &'static str = format!("EXPLAIN QUERY PLAN {}", statement.unwrap().sql).leak();
+        let statement = Statement::new("explain", explained);
+        let rows = db.metadata.engine().fetch_all(statement, args![]).await.unwrap();
+        let steps: Vec<String> = rows.iter().map(|row| row.text(3).unwrap()).collect();
+        assert_eq!(steps, [plan]);
     }
 }
 
