@@ -1,6 +1,7 @@
 //! Organizations that hold more than their quota, because it was lowered, the flag was switched on, or a size turned
 //! out to be larger than it was declared (Q9, B10).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -32,25 +33,27 @@ impl Excess {
 
 /// The organizations that hold more than their quota.
 pub(super) async fn over_quota(engine: &Engine, snapshot: &Snapshot) -> Result<Vec<Excess>, GcError> {
-    let limited = snapshot.by_name.values().filter_map(|served| {
-        let quota_bytes = engine.quota(served)?;
-        Some((served, quota_bytes))
-    });
-    let mut limited = limited.peekable();
-    if limited.peek().is_none() {
+    let mut limited = Vec::new();
+    for served in snapshot.by_name.values() {
+        if let Some(quota_bytes) = engine.quota(served) {
+            limited.push((Arc::clone(served), quota_bytes));
+        }
+    }
+    if limited.is_empty() {
         return Ok(Vec::new());
     }
     let usages = engine.metadata.usages().await.map_err(failed("read usages"))?;
-    let excess = |(served, quota_bytes): (&Arc<Served>, u64)| {
-        let (_, usage) = usages.iter().find(|(id, _)| *id == served.id)?;
+    let usages: HashMap<_, _> = usages.into_iter().collect();
+    let excess = |(served, quota_bytes): (Arc<Served>, u64)| {
+        let usage = usages.get(&served.id)?;
         let excess_bytes = usage.checked_sub(quota_bytes).filter(|excess| *excess > 0)?;
         Some(Excess {
-            served: Arc::clone(served),
+            served,
             quota_bytes,
             excess_bytes,
         })
     };
-    Ok(limited.filter_map(excess).collect())
+    Ok(limited.into_iter().filter_map(excess).collect())
 }
 
 /// Prunes one such organization after the other.
