@@ -96,6 +96,7 @@ impl Server {
             admin_address: admin_listener.local_addr()?,
             admin: Arc::new(Admin {
                 engine: Arc::clone(&engine),
+                front: Arc::clone(&front),
                 snapshot: Arc::clone(&snapshot),
                 metrics,
                 gc,

@@ -43,7 +43,8 @@ impl Who {
         }
     }
 
-    fn parse(login: &str) -> Option<Self> {
+    /// Reads a login as it is typed; empty is nobody.
+    pub(crate) fn parse(login: &str) -> Option<Self> {
         match login.split_once('+') {
             None if login.is_empty() => Some(Self::Anonymous),
             None => Some(Self::User(login.to_owned())),

@@ -1,9 +1,11 @@
 //! What can be typed, and how it ends.
 
 mod password;
+mod prune;
 mod serve;
 mod storage;
 mod tools;
+mod why;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -69,6 +71,35 @@ enum Command {
         /// Put right what is wrong.
         #[arg(long)]
         repair: bool,
+        /// config.yaml of the running registry.
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Ask the running registry what would be pruned to make room.
+    Prune {
+        /// Only say so; nothing is changed. (The registry prunes by itself, when a pull needs it.)
+        #[arg(long, required = true)]
+        plan: bool,
+        /// The organization.
+        organization: String,
+        /// Room for how many bytes: 41000000, 41MB, 40MiB.
+        #[arg(value_parser = prune::bytes)]
+        bytes: u64,
+        /// config.yaml of the running registry.
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Ask the running registry what it knows of an image, who may pull it, and what the next pull would do.
+    Why {
+        /// `[host/]organization/repository[:tag][@digest]`
+        image: String,
+        /// Whose pull it would be: a user, or a robot as `<organization>+<name>`. Else somebody who does not log in.
+        #[arg(long = "as", value_name = "USER")]
+        login: Option<String>,
         /// config.yaml of the running registry.
         #[arg(long)]
         config: PathBuf,
@@ -157,6 +188,19 @@ fn run(command: Command) -> Result<(), Failure> {
             let repair = if repair { Repair::PutRight } else { Repair::Leave };
             tools::recount(&read(&config)?, repair, output)
         }
+        Command::Prune {
+            plan: _,
+            organization,
+            bytes,
+            config,
+            output,
+        } => prune::plan(&read(&config)?, &organization, bytes, output),
+        Command::Why {
+            image,
+            login,
+            config,
+            output,
+        } => why::why(&read(&config)?, &image, login.as_deref(), output),
         Command::Password { robot: false } => password::hash().map_err(Failure::Other),
         Command::Password { robot: true } => password::draw().map_err(Failure::Other),
     }

@@ -19,7 +19,9 @@ pub mod quota;
 mod reload;
 mod storage_id;
 pub mod tools;
+mod why;
 
 pub use app::Server;
 pub use clock::{Clock, ManualClock, Millis, NEVER, SystemClock};
+pub use why::{Image, ImageError};
 pub use storage_id::{Adopted, adopt as adopt_storage};

@@ -1,11 +1,15 @@
 //! Tools beside a running server: they ask it through its admin port (O5).
 
+mod prune;
+mod why;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use quayside_config::Config;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
+use url::form_urlencoded;
 
 use crate::auth::admin::AdminToken;
 use crate::gc::Mode;
@@ -57,6 +61,12 @@ pub enum ToolError {
         /// Where the server is.
         address: SocketAddr,
     },
+    /// The server cannot make sense of what was asked.
+    #[error("{reason}")]
+    Unusable {
+        /// What it said.
+        reason: String,
+    },
     /// The server could not do it.
     #[error("the server gave up: {reason}")]
     Failed {
@@ -64,6 +74,9 @@ pub enum ToolError {
         reason: String,
     },
 }
+
+pub use prune::plan_in_words;
+pub use why::explanation_in_words;
 
 /// A running server, as its configuration says where to find it.
 pub struct RunningServer {
@@ -111,21 +124,34 @@ impl RunningServer {
     }
 
     async fn ask(&self, method: reqwest::Method, command: &str) -> Result<Value, ToolError> {
+        let url = format!("http://{}/{command}", self.address);
+        self.send(self.http.request(method, url)).await
+    }
+
+    /// A question with fields, which changes nothing.
+    async fn look(&self, command: &str, fields: &[(&str, &str)]) -> Result<Value, ToolError> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(fields);
+        let url = format!("http://{}/{command}?{}", self.address, query.finish());
+        self.send(self.http.get(url)).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, ToolError> {
         let address = self.address;
         let unreachable = |source| ToolError::Unreachable { address, source };
-        let request = self.http.request(method, format!("http://{address}/{command}"));
         let request = request.bearer_auth(self.token.secret().expose_secret());
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(unreachable)?;
+        let reason = |document: Value| document["error"].as_str().unwrap_or("it does not say why").to_owned();
         match (status.as_u16(), serde_json::from_slice::<Value>(&body)) {
             (200, Ok(document)) => Ok(document),
+            (400, Ok(document)) => Err(ToolError::Unusable {
+                reason: reason(document),
+            }),
             (401, _) => Err(ToolError::Refused { address }),
             (500 | 503, Ok(document)) => Err(ToolError::Failed {
-                reason: document["error"]
-                    .as_str()
-                    .unwrap_or("it does not say why")
-                    .to_owned(),
+                reason: reason(document),
             }),
             _ => Err(ToolError::Stranger { address }),
         }

@@ -151,7 +151,7 @@ fn sentence(discrepancy: &Value) -> String {
     }
 }
 
-fn ask(
+pub(super) fn ask(
     config: &Config,
     question: impl AsyncFnOnce(&RunningServer) -> Result<Value, ToolError>,
 ) -> Result<Value, Failure> {
@@ -162,7 +162,7 @@ fn ask(
         .map_err(Failure::Other)?;
     let asked = RunningServer::of(config).map(|server| runtime.block_on(question(&server)));
     asked.flatten().map_err(|error| match &error {
-        ToolError::Port | ToolError::Token(_) | ToolError::Refused { .. } => {
+        ToolError::Port | ToolError::Token(_) | ToolError::Refused { .. } | ToolError::Unusable { .. } => {
             Failure::Configuration(error.into())
         }
         ToolError::Unreachable { .. } | ToolError::Stranger { .. } => Failure::Unreachable(error.into()),
@@ -171,7 +171,7 @@ fn ask(
 }
 
 #[expect(clippy::print_stdout, reason = "what these commands are for")]
-fn print(output: Output, document: &Value, text: impl FnOnce() -> String) {
+pub(super) fn print(output: Output, document: &Value, text: impl FnOnce() -> String) {
     match output {
         Output::Json => println!("{document}"),
         Output::Text => print!("{}", text()),

@@ -1,6 +1,8 @@
 //! The admin port (O1): probes and metrics are open, everything else takes the admin token.
 
 mod commands;
+mod prune;
+mod why;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 
-use super::Response;
+use super::{Front, Response};
 use super::body::Body;
 use super::serve::Answer;
 use crate::auth::admin::AdminToken;
@@ -30,6 +32,7 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(2);
 /// What the admin port answers from.
 pub(crate) struct Admin {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) front: Arc<Front>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) gc: Arc<Gc>,
@@ -47,7 +50,7 @@ impl Answer for Arc<Admin> {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
             "/metrics" => self.metrics().await,
-            path => self.command(&parts.method, path, &parts.headers).await,
+            _ => self.command(&parts.method, &parts.uri, &parts.headers).await,
         }
     }
 }

@@ -79,15 +79,19 @@ fn content(pulled: &Pulled, method: Method) -> Response {
 
 /// Says where the content came from (M14).
 pub(crate) fn mark(response: &mut Response, status: CacheStatus) {
-    let status = match status {
+    response
+        .headers_mut()
+        .insert(X_CACHE, HeaderValue::from_static(cache_name(status)));
+}
+
+/// The value of `X-Cache` (M14).
+pub(crate) fn cache_name(status: CacheStatus) -> &'static str {
+    match status {
         CacheStatus::Hit => "HIT",
         CacheStatus::Miss => "MISS",
         CacheStatus::Revalidated => "REVALIDATED",
         CacheStatus::Stale => "STALE",
-    };
-    response
-        .headers_mut()
-        .insert(X_CACHE, HeaderValue::from_static(status));
+    }
 }
 
 /// M6: exactly the form that podman prints. The text becomes a quoted-string of plain ASCII.

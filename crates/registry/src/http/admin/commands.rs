@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use quayside_metadata::{Discrepancy, MetadataError, OrganizationId};
 use serde::Serialize;
 use serde_json::{Value, json};
+use url::form_urlencoded;
 
 use super::{Admin, respond};
 use crate::gc::{GcError, Mode};
@@ -24,19 +25,23 @@ enum Repair {
 
 impl Admin {
     /// Answers everything on the admin port that is neither a probe nor the metrics.
-    pub(super) async fn command(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response {
+    pub(super) async fn command(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
         if !self.token.is_in(headers) {
             let mut response = failed(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong");
             let challenge = HeaderValue::from_static("Bearer realm=\"quayside admin\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
             return response;
         }
-        match (path, method) {
+        let field = |name| field(uri, name);
+        match (uri.path(), method) {
             ("/gc", &Method::GET) => self.collect(Mode::DryRun).await,
             ("/gc", &Method::POST) => self.collect(Mode::Run).await,
             ("/recount", &Method::GET) => self.recount(Repair::Leave).await,
             ("/recount", &Method::POST) => self.recount(Repair::PutRight).await,
             ("/gc" | "/recount", _) => failed(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST"),
+            ("/prune", &Method::GET) => self.plan(field("organization"), field("bytes")).await,
+            ("/why", &Method::GET) => self.why(field("image"), field("as")).await,
+            ("/prune" | "/why", _) => failed(StatusCode::METHOD_NOT_ALLOWED, "only GET"),
             _ => failed(StatusCode::NOT_FOUND, "there is no such command"),
         }
     }
@@ -156,20 +161,27 @@ fn describe(discrepancy: &Discrepancy, names: &HashMap<OrganizationId, String>) 
     }
 }
 
+/// A field of the query; none if it is empty.
+fn field(uri: &Uri, name: &str) -> Option<String> {
+    let mut fields = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let value = fields.find(|(key, _)| key == name)?.1.into_owned();
+    Some(value).filter(|value| !value.is_empty())
+}
+
 /// Whether it is worth trying again a moment later (O2).
-fn is_away(error: &MetadataError) -> bool {
+pub(super) fn is_away(error: &MetadataError) -> bool {
     matches!(
         error,
         MetadataError::Unavailable { .. } | MetadataError::Corrupt { .. }
     )
 }
 
-fn shown(document: &Value) -> Response {
+pub(super) fn shown(document: &Value) -> Response {
     respond(StatusCode::OK, JSON, Bytes::from(document.to_string()))
 }
 
 /// Administrators are told the cause: they have the token and the log.
-fn gave_up(away: bool, error: impl std::error::Error + Send + Sync + 'static) -> Response {
+pub(super) fn gave_up(away: bool, error: impl std::error::Error + Send + Sync + 'static) -> Response {
     let reason = format!("{:#}", anyhow::Error::new(error));
     tracing::warn!(reason, "command given up");
     let status = if away {
@@ -180,6 +192,6 @@ fn gave_up(away: bool, error: impl std::error::Error + Send + Sync + 'static) ->
     failed(status, &reason)
 }
 
-fn failed(status: StatusCode, reason: &str) -> Response {
+pub(super) fn failed(status: StatusCode, reason: &str) -> Response {
     respond(status, JSON, Bytes::from(json!({ "error": reason }).to_string()))
 }
