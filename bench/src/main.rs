@@ -15,6 +15,7 @@ mod relay;
 #[allow(dead_code, unused_imports, reason = "the workloads are being written")]
 mod report;
 mod run;
+mod scale;
 mod site;
 mod stage;
 mod subject;
@@ -36,6 +37,8 @@ struct Arguments {
 enum Command {
     /// Measure all subjects and write results to a directory.
     Run(run::Arguments),
+    /// Measure what could grow with what is stored, at several sizes.
+    Scale(scale::Arguments),
     /// Serve generated images to those that are measured.
     #[command(hide = true)]
     Origin(origin::Arguments),
@@ -46,6 +49,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(arguments) => run::main(&arguments),
+        Command::Scale(arguments) => scale::main(&arguments),
         Command::Origin(arguments) => origin::main(&arguments),
         Command::Report(arguments) => report::command::main(&arguments),
     };

@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::targets::{Target, list};
 use super::{Results, document, limits};
+use crate::scale;
 
 /// Where results are and where to tell of them.
 #[derive(clap::Args)]
@@ -40,6 +41,10 @@ pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<()> {
         parts.push(("machine", document::machine(&run.machine, &run.form)));
         parts.push(("targets", document::targets(run, &targets, &limits)));
         parts.push(("results", document::results(run)));
+    }
+    if let Some(scale) = &scale {
+        let machine = document::machine(&scale.machine, &scale.form);
+        parts.push(("scale", format!("{machine}\n{}", scale::document::section(scale))));
     }
     let Some(docs) = &arguments.docs else {
         return print(&parts);

@@ -10,6 +10,7 @@ mod inspection;
 mod listing;
 mod organization;
 mod plan;
+mod quota;
 mod random;
 mod referrers;
 mod renewal;
@@ -28,6 +29,13 @@ macro_rules! contracts {
                     super::$module::$name(super::fixture::Fixture::sqlite().await).await;
                 }
             )+)+
+
+            #[test]
+            fn any_plan_is_enough_and_no_more() {
+                super::quota::random::any_plan_is_enough_and_no_more(|| {
+                    Box::pin(super::fixture::Fixture::sqlite())
+                });
+            }
 
             #[test]
             fn any_history_can_be_recounted() {
@@ -143,6 +151,21 @@ contracts! {
         endless_tags_and_pins_get_an_end,
         removed_organization_keeps_everything_for_an_hour,
         departed_organization_is_dropped_when_nothing_is_left;
+    quota:
+        dead_content_goes_first_then_what_was_used_longest_ago,
+        all_tags_of_a_manifest_go_at_the_latest_use,
+        refusal_changes_nothing,
+        planner_is_told_what_is_needed_and_what_it_weighs_alone,
+        what_adds_nothing_needs_no_room,
+        deferred_admission_changes_nothing,
+        what_holds_the_pulled_manifest_is_spared,
+        index_goes_with_its_children,
+        pins_and_endless_tags_can_go,
+        moved_tag_makes_room_for_itself,
+        pruned_image_comes_back_until_it_is_collected,
+        late_renewal_never_overshoots,
+        lowered_quota_is_enforced_without_a_request,
+        other_organizations_make_no_room;
     collect:
         collects_what_was_released_a_grace_ago,
         steps_of_two_workers_are_done_once,

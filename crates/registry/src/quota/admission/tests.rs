@@ -1,5 +1,8 @@
 //! SPEC §5, decided without a database.
 
+mod random;
+mod world;
+
 use super::*;
 
 fn demand(usage_bytes: u64, needed_bytes: u64, alone_bytes: u64) -> Demand {
