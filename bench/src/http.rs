@@ -1,7 +1,6 @@
 //! A client that costs as little as it can, and the same for everybody: one connection, one answer at a time.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -127,18 +126,15 @@ impl Connection {
         &mut self,
         request: &Request,
         mut take: impl FnMut(u64, &[u8]) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Fetched> {
+    ) -> anyhow::Result<Head> {
         let head = self.ask(request).await?;
         let mut offset = 0;
-        let mut first_byte = None;
         while offset < head.body {
             let part = self.part(head.body - offset).await?;
-            let length = part.len() as u64;
-            first_byte.get_or_insert_with(Instant::now);
             take(offset, part)?;
-            offset += length;
+            offset += part.len() as u64;
         }
-        Ok(Fetched { head, first_byte })
+        Ok(head)
     }
 
     async fn fill(&mut self) -> anyhow::Result<()> {
@@ -149,12 +145,4 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-/// An answer that was read to its end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fetched {
-    pub(crate) head: Head,
-    /// When the first part of the body was there.
-    pub(crate) first_byte: Option<Instant>,
 }

@@ -3,6 +3,7 @@
 //! `run` starts every program in a network namespace of its own, drives it with one client, and writes what it
 //! measured; `scale` measures what grows with what is stored; `report` turns results into tables and plots.
 
+mod client;
 mod content;
 mod http;
 mod image;

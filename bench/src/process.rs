@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
+    started: Instant,
+    ready: Duration,
 }
 
 impl Process {
@@ -31,10 +33,26 @@ impl Process {
             .stdin(Stdio::null())
             .stderr(file.try_clone().context("share a log file")?)
             .stdout(file);
+        let started = Instant::now();
         let child = command
             .spawn()
             .with_context(|| format!("start {name} ({command:?})"))?;
-        Ok(Self { child, log })
+        Ok(Self {
+            child,
+            log,
+            started,
+            ready: Duration::ZERO,
+        })
+    }
+
+    /// Notes that it is ready now.
+    pub(crate) fn is_ready(&mut self) {
+        self.ready = self.started.elapsed();
+    }
+
+    /// How long it took from exec until it was ready.
+    pub(crate) fn start_time(&self) -> Duration {
+        self.ready
     }
 
     /// The CPU time of the program and all that it started, user and system, to 10 ms.

@@ -2,21 +2,26 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use tokio::runtime::Runtime;
 
+use crate::client::Client;
 use crate::content::Pool;
 use crate::http::{Connection, Method, Request};
 use crate::image::{Image, Recipe, TAG};
 use crate::origin::Counts;
 use crate::process::Process;
 use crate::site::{Link, Site};
-use crate::subject::await_answer;
+use crate::subject::{Door, await_answer};
 
 /// The first number of images that only one measurement uses.
 const FIRST_COLD: u64 = 1000;
+/// No measurement takes as long, not even of the slowest.
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// Everything but the subjects.
 pub(crate) struct Stage {
@@ -56,7 +61,12 @@ impl Stage {
     }
 
     /// An image that no subject has seen.
-    pub(crate) fn cold_image(&self, layers: u64, layer_bytes: u64, padding: usize) -> anyhow::Result<Image> {
+    pub(crate) fn cold_image(
+        &self,
+        layers: u64,
+        layer_bytes: u64,
+        padding: usize,
+    ) -> anyhow::Result<Arc<Image>> {
         let number = self.next_cold.fetch_add(1, Ordering::Relaxed);
         self.image(Recipe {
             number,
@@ -67,14 +77,34 @@ impl Stage {
     }
 
     /// An image, ready at the origin too, so that nobody waits for it to be generated.
-    pub(crate) fn image(&self, recipe: Recipe) -> anyhow::Result<Image> {
+    pub(crate) fn image(&self, recipe: Recipe) -> anyhow::Result<Arc<Image>> {
         let image = Image::generate(&self.pool, recipe);
         let (status, body) = self.ask_origin(&format!("/v2/{}/manifests/{TAG}", image.repository))?;
         ensure!(
             status == 200 && body == image.manifest,
             "the origin serves another image"
         );
-        Ok(image)
+        Ok(Arc::new(image))
+    }
+
+    /// Somebody who wants an image from a door.
+    pub(crate) fn client(&self, door: &Door, image: &Arc<Image>) -> Client {
+        Client {
+            pool: self.pool.clone(),
+            door: door.clone(),
+            image: Arc::clone(image),
+        }
+    }
+
+    /// Runs a measurement that has to end some time.
+    pub(crate) fn within<T>(
+        &self,
+        measurement: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let limited = async { tokio::time::timeout(LIMIT, measurement).await };
+        self.runtime
+            .block_on(limited)
+            .with_context(|| format!("not done after {LIMIT:?}"))?
     }
 
     /// What the origin has sent of an image so far.
@@ -92,8 +122,8 @@ impl Stage {
                 body.extend_from_slice(part);
                 Ok(())
             };
-            let fetched = Connection::open(address).await?.fetch(&request, take).await?;
-            Ok((fetched.head.status, body))
+            let head = Connection::open(address).await?.fetch(&request, take).await?;
+            Ok((head.status, body))
         })
     }
 

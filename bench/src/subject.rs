@@ -13,7 +13,7 @@ mod quayside;
 mod varnish;
 
 use crate::image::{Image, TAG};
-use crate::process::{Memory, Process};
+use crate::process::Process;
 use crate::report::names::subject;
 use crate::site::{Link, Site};
 use distribution::Edition;
@@ -100,6 +100,8 @@ pub(crate) struct Door {
     pub(crate) address: SocketAddr,
     /// What stands before the repository: `/v2/` and, of some, a name.
     pub(crate) prefix: String,
+    /// Which of the subject's programs it belongs to.
+    process: usize,
 }
 
 impl Door {
@@ -152,9 +154,14 @@ impl Subject {
         self.files.is_none()
     }
 
-    /// Whether its own cost can be measured.
+    /// Whether its own cost can be measured: not that of the origin, which serves everybody.
     pub(crate) fn observable(&self) -> bool {
         !self.processes.is_empty()
+    }
+
+    /// The program behind a door.
+    pub(crate) fn process(&self, door: &Door) -> Option<&Process> {
+        self.processes.get(door.process)
     }
 
     /// Gives it an image that it cannot fetch.
@@ -162,18 +169,6 @@ impl Subject {
         self.files
             .as_ref()
             .map_or(Ok(()), |files| nginx::publish(files, image, pool))
-    }
-
-    pub(crate) fn cpu(&self) -> Duration {
-        self.processes.iter().map(Process::cpu).sum()
-    }
-
-    pub(crate) fn memory(&self) -> Memory {
-        self.processes.iter().map(Process::memory).sum()
-    }
-
-    pub(crate) fn forget_peak(&self) {
-        self.processes.iter().for_each(Process::forget_peak);
     }
 
     /// An error with its last words, if it has ended.
@@ -197,6 +192,7 @@ fn direct(site: &Site) -> Subject {
         tags: Tags::Checked,
         address: site.upstream(link),
         prefix: "/v2/".to_owned(),
+        process: 0,
     };
     Subject::new(
         Kind::Direct,
@@ -217,6 +213,7 @@ pub(crate) fn await_answer(process: &mut Process, address: SocketAddr) -> anyhow
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+    process.is_ready();
     Ok(())
 }
 

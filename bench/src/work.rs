@@ -1,11 +1,14 @@
 //! The work: what is asked of each subject, and which figures come out.
 
 pub(crate) mod cold;
+pub(crate) mod memory;
 pub(crate) mod warm;
+mod watch;
 
 use crate::report::Unit;
 use crate::stage::Stage;
 use crate::subject::Subject;
+use watch::Watch;
 
 /// One figure of one measurement.
 #[derive(Clone, Debug)]
@@ -37,14 +40,38 @@ pub(crate) trait Work {
     fn measure(&self, stage: &Stage, subject: &Subject) -> anyhow::Result<Vec<Figure>>;
 }
 
+/// Which instance of a subject does the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Instance {
+    /// The one that runs from the beginning to the end.
+    Shared,
+    /// One of its own, whose memory nothing else has touched.
+    Fresh,
+}
+
+impl Instance {
+    /// Starts what has to be started.
+    fn of(self, stage: &Stage, subject: &Subject) -> anyhow::Result<Option<Subject>> {
+        match self {
+            Self::Shared => Ok(None),
+            Self::Fresh => subject.kind.start(&stage.site).map(Some),
+        }
+    }
+}
+
+/// Waits until everything that was written is on the disk, so that nobody pays for what another one wrote.
+fn quiet() {
+    rustix::fs::sync();
+}
+
 /// Bytes in the unit of the reports.
 #[expect(clippy::cast_precision_loss, reason = "no figure is near 2^52")]
-pub(crate) fn mebibytes(bytes: u64) -> f64 {
+fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
 /// A share of two counts.
 #[expect(clippy::cast_precision_loss, reason = "no figure is near 2^52")]
-pub(crate) fn per(count: u64, of: u64) -> f64 {
+fn per(count: u64, of: u64) -> f64 {
     count as f64 / of.max(1) as f64
 }

@@ -1,16 +1,20 @@
 //! What is measured in which form, how often and for how long.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::Method;
 use crate::image::{Image, Recipe};
+use crate::namespace;
+use crate::output::say;
 use crate::report::names;
 use crate::site::Link;
 use crate::stage::Stage;
 use crate::subject::Tags;
-use crate::work::Work;
+use crate::work::cold::{Abort, Cold, FirstByte, Quarters};
+use crate::work::memory::{EightBlobs, LargeManifest, Stalled, Start};
 use crate::work::warm::{Asked, Warm};
+use crate::work::{Instance, Work};
 
 /// How thorough a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +50,17 @@ impl Form {
                 layer_bytes,
                 padding: MANIFEST_PADDING,
             };
-            stage.image(recipe).map(Rc::new)
+            stage.image(recipe)
         };
         let (small, middle, large) = (image(1, 1 << 10)?, image(2, 10 << 20)?, image(3, 100 << 20)?);
         let mut plan = self.manifests(&small);
         plan.extend(self.blobs(&small, &middle, &large));
+        plan.extend(self.cold());
+        plan.extend(self.memory());
         Ok(plan)
     }
 
-    fn manifests(self, image: &Rc<Image>) -> Vec<Planned> {
+    fn manifests(self, image: &Arc<Image>) -> Vec<Planned> {
         let remembered = |method| Asked::ManifestByTag(method, Tags::Remembered);
         let checked = |method| Asked::ManifestByTag(method, Tags::Checked);
         let work = [
@@ -81,7 +87,7 @@ impl Form {
         plan
     }
 
-    fn blobs(self, small: &Rc<Image>, middle: &Rc<Image>, large: &Rc<Image>) -> Vec<Planned> {
+    fn blobs(self, small: &Arc<Image>, middle: &Arc<Image>, large: &Arc<Image>) -> Vec<Planned> {
         let mut plan = Vec::new();
         for connections in self.connections() {
             plan.push(self.warm(names::BLOB_1KIB, small, Asked::Blob, Link::Loopback, *connections));
@@ -94,10 +100,65 @@ impl Form {
         plan
     }
 
+    fn cold(self) -> Vec<Planned> {
+        let image = |work, link| Cold {
+            work,
+            link,
+            clients: 1,
+            layers: 5,
+            layer_bytes: 100 << 20,
+            at_a_time: 3,
+            instance: Instance::Shared,
+        };
+        let herd = |work, link| Cold {
+            clients: 20,
+            layers: 1,
+            ..image(work, link)
+        };
+        let crowd = Cold {
+            clients: few(1000),
+            layer_bytes: 10 << 20,
+            instance: Instance::Fresh,
+            ..herd(names::CROWD_1000, Link::Loopback)
+        };
+        vec![
+            self.once(FirstByte),
+            self.once(image(names::COLD_500_LOOPBACK, Link::Loopback)),
+            self.once(image(names::COLD_500_WIRE, Link::Wire)),
+            self.once(herd(names::HERD_20, Link::Loopback)),
+            self.once(herd(names::HERD_20_WIRE, Link::Wire)),
+            self.once(crowd),
+            self.once(Quarters),
+            self.once(Abort),
+        ]
+    }
+
+    fn memory(self) -> Vec<Planned> {
+        let clients = u32::try_from(few(1000)).unwrap_or(u32::MAX);
+        vec![
+            self.once(Start),
+            self.once(EightBlobs),
+            self.once(LargeManifest),
+            self.once(Stalled { clients }),
+        ]
+    }
+
+    /// Work of which a round is expensive.
+    fn once(self, work: impl Work + 'static) -> Planned {
+        let rounds = match self {
+            Self::Quick => 1,
+            Self::Full => 3,
+        };
+        Planned {
+            work: Box::new(work),
+            rounds,
+        }
+    }
+
     fn warm(
         self,
         work: &'static str,
-        image: &Rc<Image>,
+        image: &Arc<Image>,
         asked: Asked,
         link: Link,
         connections: usize,
@@ -106,7 +167,7 @@ impl Form {
             Self::Quick => (2, Duration::from_millis(300)),
             Self::Full => (5, Duration::from_millis(1500)),
         };
-        let image = Rc::clone(image);
+        let image = Arc::clone(image);
         Planned {
             work: Box::new(Warm {
                 work,
@@ -126,4 +187,18 @@ impl Form {
             Self::Full => &[1, 16, 64],
         }
     }
+}
+
+/// As many clients as wanted, or as the limit of open files lets a subject have: it needs a file for the
+/// client and, of some, another one for what is served.
+fn few(clients: usize) -> usize {
+    let allowed = usize::try_from(namespace::open_files() / 2)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(200);
+    if allowed < clients {
+        say(&format!(
+            "The limit of open files allows {allowed} clients instead of {clients}."
+        ));
+    }
+    clients.min(allowed)
 }

@@ -64,13 +64,14 @@ pub(super) fn start(site: &Site, edition: Edition) -> anyhow::Result<Subject> {
             .env("OTEL_TRACES_EXPORTER", "none");
         let mut process = Process::start("registry", command, &directory)?;
         await_answer(&mut process, address)?;
-        processes.push(process);
         doors.push(Door {
             link,
             tags: Tags::Checked,
             address,
             prefix: "/v2/".to_owned(),
+            process: processes.len(),
         });
+        processes.push(process);
     }
     Ok(Subject::new(edition.kind(), processes, doors))
 }

@@ -150,5 +150,6 @@ fn door(link: Link, address: SocketAddr) -> Door {
         tags: Tags::Remembered,
         address,
         prefix: "/v2/".to_owned(),
+        process: 0,
     }
 }

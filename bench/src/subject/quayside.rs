@@ -57,6 +57,7 @@ pub(super) fn start(site: &Site) -> anyhow::Result<Subject> {
         tags,
         address,
         prefix: format!("/v2/{name}/"),
+        process: 0,
     };
     Ok(Subject::new(
         Kind::Quayside,

@@ -54,6 +54,7 @@ pub(super) fn start(site: &Site) -> anyhow::Result<Subject> {
         tags: Tags::Remembered,
         address,
         prefix: "/v2/".to_owned(),
+        process: 0,
     };
     let doors = vec![door(Link::Loopback, loopback), door(Link::Wire, wire)];
     Ok(Subject::new(Kind::Varnish, vec![process], doors))

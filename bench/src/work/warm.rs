@@ -1,13 +1,16 @@
 //! Warm pulls: what is asked for was asked for before.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
 use super::{Figure, Work, mebibytes, per};
-use crate::http::{Connection, Method, Request};
-use crate::image::{Blob, Image};
+use crate::client::Client;
+use crate::http::{Method, Request};
+use crate::image::Image;
 use crate::load::{Expected, Load, Tally};
+use crate::process::Process;
 use crate::report::Unit;
 use crate::report::names::part;
 use crate::site::Link;
@@ -28,7 +31,7 @@ pub(crate) enum Asked {
 pub(crate) struct Warm {
     /// A name of the report.
     pub(crate) work: &'static str,
-    pub(crate) image: std::rc::Rc<Image>,
+    pub(crate) image: Arc<Image>,
     pub(crate) asked: Asked,
     pub(crate) link: Link,
     pub(crate) connections: usize,
@@ -54,15 +57,19 @@ impl Work for Warm {
             .door(subject)
             .context("the subject has a door for this work")?;
         subject.publish(&self.image, &stage.pool)?;
-        let (load, layer) = (self.load(door)?, self.image.layer()?);
-        stage.runtime.block_on(self.check(stage, door, layer))?;
-        let asked = stage.counts(&self.image)?;
-        let (tally, cpu_before, cpu_after) = load.run(|| subject.cpu())?;
+        stage
+            .runtime
+            .block_on(self.check(stage.client(door, &self.image)))?;
+        let process = subject.process(door);
+        let (tally, before, after) = self.load(door)?.run(|| {
+            let cpu = process.map(Process::cpu).unwrap_or_default();
+            // Over loopback nothing is made of the count, and asking for it would disturb.
+            (cpu, (self.link == Link::Wire).then(|| stage.counts(&self.image)))
+        })?;
         ensure!(tally.answers > 0, "no answer in {:?}", self.duration);
-        let mut figures = self.figures(subject, &tally, cpu_after.saturating_sub(cpu_before));
-        if self.link == Link::Wire {
-            let upstream = stage.counts(&self.image)?.requests - asked.requests;
-            let value = per(upstream, tally.answers);
+        let mut figures = self.figures(&tally, process.map(|_| after.0.saturating_sub(before.0)));
+        if let (Some(before), Some(after)) = (before.1, after.1) {
+            let value = per(after?.requests - before?.requests, tally.answers);
             figures.push(Figure::new(
                 part(&self.name(), "upstream"),
                 Unit::UpstreamRequestsPerPull,
@@ -102,23 +109,12 @@ impl Warm {
     }
 
     /// Pulls the image once and compares every byte; what is measured then is warm.
-    async fn check(&self, stage: &Stage, door: &Door, layer: &Blob) -> anyhow::Result<()> {
-        let mut connection = Connection::open(door.address).await?;
-        for path in [door.by_tag(&self.image), door.by_digest(&self.image)] {
-            let request = Request::new(Method::Get, door.address, &path);
-            let mut body = Vec::new();
-            connection
-                .fetch(&request, |_, part| {
-                    body.extend_from_slice(part);
-                    Ok(())
-                })
-                .await?;
-            ensure!(body == self.image.manifest, "another manifest under {path}");
-        }
-        let path = door.blob(&self.image, &layer.digest);
-        super::cold::compare(&mut connection, stage, door, &path, layer)
-            .await
-            .map(drop)
+    async fn check(&self, client: Client) -> anyhow::Result<()> {
+        let mut connection = client.resolve().await?;
+        client
+            .manifest(&mut connection, &client.door.by_tag(&self.image))
+            .await?;
+        client.blob(&mut connection, self.image.layer()?).await.map(drop)
     }
 
     /// Whether the answers are so large that bytes are counted.
@@ -126,32 +122,27 @@ impl Warm {
         self.asked == Asked::Blob && self.image.layer().is_ok_and(|layer| layer.content.size > 1 << 20)
     }
 
-    fn figures(&self, subject: &Subject, tally: &Tally, cpu: Duration) -> Vec<Figure> {
+    fn figures(&self, tally: &Tally, cpu: Option<Duration>) -> Vec<Figure> {
         let name = self.name();
         let mebibytes = mebibytes(tally.bytes);
-        let (plain, cpu) = if self.large() {
-            let rate = Figure::new(&name, Unit::MebibytesPerSecond, mebibytes / tally.seconds);
-            let cost = cpu.as_secs_f64() / (mebibytes / 1024.0);
-            (
-                rate,
-                Figure::new(part(&name, "cpu"), Unit::CpuSecondsPerGibibyte, cost),
-            )
+        let answers = per(tally.answers, 1);
+        let (unit, rate) = if self.large() {
+            (Unit::MebibytesPerSecond, mebibytes / tally.seconds)
         } else {
-            let rate = Figure::new(
-                &name,
-                Unit::RequestsPerSecond,
-                per(tally.answers, 1) / tally.seconds,
-            );
-            let cost = cpu.as_secs_f64() * 1e6 / per(tally.answers, 1);
-            (
-                rate,
-                Figure::new(part(&name, "cpu"), Unit::CpuMicrosecondsPerRequest, cost),
-            )
+            (Unit::RequestsPerSecond, answers / tally.seconds)
         };
-        let mut figures = vec![plain];
-        if subject.observable() {
-            figures.push(cpu);
-        }
+        let mut figures = vec![Figure::new(&name, unit, rate)];
+        let cost = cpu.map(|cpu| {
+            if self.large() {
+                (
+                    Unit::CpuSecondsPerGibibyte,
+                    cpu.as_secs_f64() / (mebibytes / 1024.0),
+                )
+            } else {
+                (Unit::CpuMicrosecondsPerRequest, cpu.as_secs_f64() * 1e6 / answers)
+            }
+        });
+        figures.extend(cost.map(|(unit, value)| Figure::new(part(&name, "cpu"), unit, value)));
         if !self.large() {
             for (percentile, share) in [("p50", 0.5), ("p99", 0.99)] {
                 let latency = tally.latency(share).map(|seconds| seconds * 1e3);
