@@ -37,6 +37,7 @@ use crate::pull::running::Running;
 use crate::pull::warm::Warm;
 use crate::pull::{Contact, Engine, Quotas};
 use crate::reload::{INTERVAL, Loader};
+use crate::scrub::Scrub;
 use crate::storage_id::{Pair, Places};
 
 const USER_AGENT: &str = concat!("quayside/", env!("CARGO_PKG_VERSION"));
@@ -100,6 +101,7 @@ impl Server {
                 snapshot: Arc::clone(&snapshot),
                 metrics,
                 gc,
+                scrub: Scrub::new(Arc::clone(&engine)),
                 token: AdminToken::of_server(&config)?,
                 stopping: AtomicBool::new(false),
             }),

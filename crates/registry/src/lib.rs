@@ -17,6 +17,7 @@ mod organizations;
 mod pull;
 pub mod quota;
 mod reload;
+pub mod scrub;
 mod storage_id;
 pub mod tools;
 mod why;

@@ -3,6 +3,8 @@
 mod prune;
 mod why;
 
+mod scrub;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The admin port (O1): probes and metrics are open, everything else takes the admin token.
 
 mod commands;
+mod scrub;
 mod prune;
 mod why;
 
@@ -24,6 +25,7 @@ use crate::gc::Gc;
 use crate::metrics::{self, Metrics};
 use crate::organizations::Snapshot;
 use crate::pull::Engine;
+use crate::scrub::Scrub;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 /// A scrape does not wait longer for the database: what it last knew is shown then.
@@ -36,6 +38,7 @@ pub(crate) struct Admin {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) gc: Arc<Gc>,
+    pub(crate) scrub: Scrub,
     pub(crate) token: AdminToken,
     pub(crate) stopping: AtomicBool,
 }

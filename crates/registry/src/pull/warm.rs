@@ -267,6 +267,11 @@ impl Warm {
         self.lengths.insert(key, length);
     }
 
+    /// Bytes turned out to be wrong wherever they are served.
+    pub(crate) fn forget_blobs(&self) {
+        self.blobs.invalidate_all();
+    }
+
     pub(crate) fn forget_blob(&self, key: &ContentKey) {
         self.blobs.invalidate(key);
     }

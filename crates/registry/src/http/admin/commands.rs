@@ -13,15 +13,10 @@ use url::form_urlencoded;
 use super::{Admin, respond};
 use crate::gc::{GcError, Mode};
 use crate::http::Response;
+use crate::scrub::Depth;
+use crate::tools::Repair;
 
 const JSON: &str = "application/json";
-
-/// Whether a comparison puts right what it finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repair {
-    Leave,
-    PutRight,
-}
 
 impl Admin {
     /// Answers everything on the admin port that is neither a probe nor the metrics.
@@ -38,7 +33,13 @@ impl Admin {
             ("/gc", &Method::POST) => self.collect(Mode::Run).await,
             ("/recount", &Method::GET) => self.recount(Repair::Leave).await,
             ("/recount", &Method::POST) => self.recount(Repair::PutRight).await,
-            ("/gc" | "/recount", _) => failed(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST"),
+            ("/scrub", &Method::GET) => self.scrub(Depth::Presence, Repair::Leave),
+            ("/scrub", &Method::POST) => self.scrub(Depth::Presence, Repair::PutRight),
+            ("/scrub/verify", &Method::GET) => self.scrub(Depth::Content, Repair::Leave),
+            ("/scrub/verify", &Method::POST) => self.scrub(Depth::Content, Repair::PutRight),
+            ("/gc" | "/recount" | "/scrub" | "/scrub/verify", _) => {
+                failed(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST")
+            }
             ("/prune", &Method::GET) => self.plan(field("organization"), field("bytes")).await,
             ("/why", &Method::GET) => self.why(field("image"), field("as")).await,
             ("/prune" | "/why", _) => failed(StatusCode::METHOD_NOT_ALLOWED, "only GET"),
