@@ -22,6 +22,7 @@ mod operation;
 mod outages;
 mod probes;
 mod prune_plan;
+mod quota;
 mod referrers;
 mod renewals;
 mod scene;

@@ -19,20 +19,20 @@ use crate::pull::pruned::Cause;
 use crate::quota::{Planning, QuotaPlanner};
 
 /// One that holds too much.
-pub(super) struct Excess {
+pub(super) struct Overfull {
     pub(super) served: Arc<Served>,
     quota_bytes: u64,
     excess_bytes: u64,
 }
 
-impl Excess {
+impl Overfull {
     pub(super) fn planner(&self) -> Arc<QuotaPlanner> {
         Arc::new(QuotaPlanner::new(self.quota_bytes, Planning::WithPlan))
     }
 }
 
 /// The organizations that hold more than their quota.
-pub(super) async fn over_quota(engine: &Engine, snapshot: &Snapshot) -> Result<Vec<Excess>, GcError> {
+pub(super) async fn over_quota(engine: &Engine, snapshot: &Snapshot) -> Result<Vec<Overfull>, GcError> {
     let mut limited = Vec::new();
     for served in snapshot.by_name.values() {
         if let Some(quota_bytes) = engine.quota(served) {
@@ -44,16 +44,16 @@ pub(super) async fn over_quota(engine: &Engine, snapshot: &Snapshot) -> Result<V
     }
     let usages = engine.metadata.usages().await.map_err(failed("read usages"))?;
     let usages: HashMap<_, _> = usages.into_iter().collect();
-    let excess = |(served, quota_bytes): (Arc<Served>, u64)| {
+    let overfull = |(served, quota_bytes): (Arc<Served>, u64)| {
         let usage = usages.get(&served.id)?;
         let excess_bytes = usage.checked_sub(quota_bytes).filter(|excess| *excess > 0)?;
-        Some(Excess {
+        Some(Overfull {
             served,
             quota_bytes,
             excess_bytes,
         })
     };
-    Ok(limited.into_iter().filter_map(excess).collect())
+    Ok(limited.into_iter().filter_map(overfull).collect())
 }
 
 /// Prunes one such organization after the other.
@@ -61,7 +61,7 @@ pub(super) struct Pruner<'a> {
     engine: &'a Engine,
     snapshot: &'a ArcSwap<Snapshot>,
     /// Organizations that are still to be pruned; none before the first unit.
-    rest: Option<Vec<Excess>>,
+    rest: Option<Vec<Overfull>>,
 }
 
 impl<'a> Pruner<'a> {
@@ -79,7 +79,7 @@ impl<'a> Pruner<'a> {
             Some(rest) => rest,
             rest @ None => rest.insert(over_quota(engine, &self.snapshot.load_full()).await?),
         };
-        let Some(excess) = rest.pop() else {
+        let Some(overfull) = rest.pop() else {
             return Ok(Progress::Done);
         };
         // M15: the order goes by the latest uses, some of which are still in memory.
@@ -87,26 +87,26 @@ impl<'a> Pruner<'a> {
         written.map_err(GcError::Renewals)?;
         let planning = engine
             .metadata
-            .prune(excess.served.id, excess.planner(), engine.now());
+            .prune(overfull.served.id, overfull.planner(), engine.now());
         match planning.await {
-            Ok(pruning) => self.pruned(&excess, &pruning, report),
+            Ok(pruning) => self.pruned(&overfull, &pruning, report),
             Err(PruneError::Metadata(source)) => return Err(failed("prune an organization")(source)),
             // What nobody holds does not count, so only a wrong count can bring this about.
             Err(PruneError::Quota(_) | PruneError::NeedsPlan) => tracing::warn!(
-                organization = %excess.served.spec.name,
+                organization = %overfull.served.spec.name,
                 "over its quota by {} with nothing left to prune; recount --repair may help",
-                Size(excess.excess_bytes)
+                Size(overfull.excess_bytes)
             ),
         }
         Ok(Progress::More)
     }
 
-    fn pruned(&self, excess: &Excess, pruning: &Pruning, report: &mut Report) {
-        let Excess {
+    fn pruned(&self, overfull: &Overfull, pruning: &Pruning, report: &mut Report) {
+        let Overfull {
             served,
             quota_bytes,
             excess_bytes,
-        } = excess;
+        } = overfull;
         let cause = Cause::Quota {
             quota_bytes: *quota_bytes,
             excess_bytes: *excess_bytes,
