@@ -2,6 +2,8 @@
 
 use quayside_tests::fake::FakeUpstream;
 use quayside_tests::images::{Image, Index};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{Connection as _, Executor as _};
 
 use super::{LAYER, QUOTA, house, image, listed, pruned, pull, push, usage, weight};
 
@@ -45,6 +47,32 @@ async fn a_busy_tag_that_is_only_asked_by_head_is_not_the_first_to_go() {
     assert_eq!(house.head_manifest("busy", "1").await.status, 200);
     pull(&house, "new").await;
     assert_eq!(listed(&house, ["busy", "idle", "new"]).await, ["busy", "new"]);
+}
+
+/// M15: nothing is pruned by an order that does not know the latest uses: who needs room while they cannot be written is
+/// told to come back.
+#[tokio::test]
+async fn nothing_is_pruned_while_the_latest_uses_cannot_be_written() {
+    let upstream = FakeUpstream::start().await;
+    push(&upstream, ["one", "two", "three"]);
+    let house = house(&upstream, |acme| acme).await;
+    pull(&house, "one").await;
+    pull(&house, "two").await;
+    let options = SqliteConnectOptions::new().filename(house.database_path());
+    let mut intruder = SqliteConnection::connect_with(&options).await.unwrap();
+    // New rows go in, and so would an admission; what is there is not touched.
+    let trigger =
+        "CREATE TRIGGER refusal BEFORE UPDATE OF pulled_at ON tag BEGIN SELECT RAISE(ABORT, 'no'); END";
+    intruder.execute(trigger).await.unwrap();
+    pull(&house, "one").await;
+    let answer = house.manifest("three", "1").await;
+    answer.assert_error(503, "UNAVAILABLE");
+    assert_eq!(answer.header("retry-after"), "5");
+    assert_eq!(listed(&house, ["one", "two", "three"]).await, ["one", "two"]);
+    intruder.execute("DROP TRIGGER refusal").await.unwrap();
+    intruder.close().await.unwrap();
+    pull(&house, "three").await;
+    assert_eq!(listed(&house, ["one", "two", "three"]).await, ["one", "three"]);
 }
 
 /// Q5: what a tag left to the time machine goes before anything that lives, though it was used later.
