@@ -119,18 +119,15 @@ fn measure(stage: &Stage, shape: Shape, rounds: u32, results: &mut Results) -> a
             "{used} bytes are used of a quota of {quota}: nothing was pruned"
         );
     }
+    let collecting = Settings {
+        grace_seconds: Some(1),
+        ..Settings::default()
+    };
+    measure::settle(stage, &home.start(collecting)?.0)?;
     for round in 0..rounds {
-        let dead: Vec<_> = shape
-            .spread(DEAD, round)
-            .into_iter()
-            .map(|tag| shape.tag(tag))
-            .collect();
         let ended = now()? - LONG_AGO_MS;
-        open(stage, &home, async |stock| stock.kill(&dead, ended).await)?;
-        let (running, _) = home.start(Settings {
-            grace_seconds: Some(1),
-            ..Settings::default()
-        })?;
+        open(stage, &home, async |stock| stock.kill(DEAD, ended).await)?;
+        let (running, _) = home.start(collecting)?;
         record(round, measure::passes(stage, &running, u64::from(DEAD))?);
         record(round, measure::tools(stage, &running)?);
     }

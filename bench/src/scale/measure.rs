@@ -24,6 +24,9 @@ const PLANS: usize = 10;
 const LARGE: u64 = 120_000_000;
 /// How long a pass may have to wait for a grace.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than a grace of a second: who has done nothing for so long has nothing to do.
+const QUIET: Duration = Duration::from_millis(2500);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What one round measured, in the units of the metrics.
 pub(super) type Figures = Vec<(Metric, f64)>;
@@ -107,6 +110,25 @@ pub(super) fn plans(stage: &Stage, running: &Running) -> anyhow::Result<Figures>
     ])
 }
 
+/// Makes passes until what went before is gone.
+pub(super) fn settle(stage: &Stage, running: &Running) -> anyhow::Result<()> {
+    let (begun, mut quiet) = (Instant::now(), Instant::now());
+    while quiet.elapsed() < QUIET {
+        let (answer, _) = running.admin(stage, "POST", "/gc")?;
+        let fields = answer.get("report").and_then(Value::as_object);
+        let fields = fields.context("read the report of a pass")?;
+        if fields.values().any(|done| done.as_u64() != Some(0)) {
+            quiet = Instant::now();
+        }
+        ensure!(
+            begun.elapsed() < PATIENCE,
+            "passes find work without end: {answer}"
+        );
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
 /// Passes over as many tags that have just died.
 pub(super) fn passes(stage: &Stage, running: &Running, dead: u64) -> anyhow::Result<Figures> {
     let mut figures = Figures::new();
@@ -158,7 +180,7 @@ fn pass_that_does(stage: &Stage, running: &Running, field: &str) -> anyhow::Resu
             None => anyhow::bail!("a pass says nothing of {field}: {answer}"),
         }
         ensure!(begun.elapsed() < PATIENCE, "no pass has done {field}: {answer}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -92,7 +92,7 @@ impl Home {
                 "revalidateSeconds": 86_400,
             });
             if let (Some(quota), BIG) = (settings.quota, name.as_str()) {
-                entry["storageQuota"] = json!(quota);
+                entry["storageQuotaBytes"] = json!(quota);
             }
             entry
         };

@@ -118,14 +118,6 @@ impl Shape {
             manifests: manifests(organization, 1),
         }
     }
-
-    /// Tags that are images, far from each other, in the younger half: the older tags are the first that are
-    /// pruned.
-    pub(super) fn spread(self, count: u32, round: u32) -> Vec<u32> {
-        let (half, step) = (self.tags / 2, self.tags / 2 / count);
-        let image = |place| half + place * step / INDEXES * INDEXES + 3 + round % 6;
-        (0..count).map(image).collect()
-    }
 }
 
 fn name_of(tag: u32) -> String {
@@ -200,8 +192,6 @@ fn configuration(organization: &str, tag: u32, child: u32) -> Blob {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
@@ -239,14 +229,5 @@ mod tests {
             let stored = blobs.iter().find(|blob| path.ends_with(&blob.digest)).unwrap();
             assert_eq!(stored.bytes.as_ref().unwrap().len() as u64, stored.size);
         }
-    }
-
-    #[test]
-    fn what_dies_in_one_round_lives_in_another() {
-        let shape = Shape { tags: 1000 };
-        let rounds = (0..3).flat_map(|round| shape.spread(10, round));
-        let tags: BTreeSet<u32> = rounds.collect();
-        assert_eq!(tags.len(), 30);
-        assert!(tags.iter().all(|tag| shape.tag(*tag).manifests.len() == 1));
     }
 }

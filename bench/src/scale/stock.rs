@@ -89,23 +89,25 @@ impl Stock {
         self.check_references().await
     }
 
-    /// Ends these tags of the big organization, so that the next pass finds them.
-    pub(super) async fn kill(&mut self, tags: &[Tag], ended: i64) -> anyhow::Result<()> {
-        let names: Vec<&str> = tags.iter().map(|tag| tag.name.as_str()).collect();
+    /// Ends as many images of the big organization as `count`, so that the next pass finds them: those that were
+    /// used last, because the others may be pruned by now.
+    pub(super) async fn kill(&mut self, count: u32, ended: i64) -> anyhow::Result<()> {
         let done = sqlx::query(
-            "UPDATE tag SET ends_at = $1
-             WHERE organization_id = (SELECT id FROM organization WHERE name = $2)
-               AND name IN (SELECT value FROM json_each($3))",
+            "UPDATE tag SET ends_at = $1 WHERE rowid IN (
+               SELECT t.rowid FROM tag t JOIN manifest m ON m.id = t.manifest_id AND m.kind = 0
+               WHERE t.organization_id = (SELECT id FROM organization WHERE name = $2)
+                 AND t.ends_at > $1 AND length(t.name) = 7
+               ORDER BY t.pulled_at DESC LIMIT $3)",
         )
         .bind(ended)
         .bind(super::shape::BIG)
-        .bind(json!(names).to_string())
+        .bind(count)
         .execute(&mut self.connection)
         .await
         .context("end tags")?;
         ensure!(
-            done.rows_affected() == tags.len() as u64,
-            "not every tag is there to be ended"
+            done.rows_affected() == u64::from(count),
+            "there are too few images to end"
         );
         Ok(())
     }
