@@ -15,7 +15,7 @@ ORGANIZATIONS ?= deploy/local/organizations.yaml
 
 say = @printf '==> %s\n' "$(1)"
 
-.PHONY: help run test tools long-tools format lint deny rules unit e2e long parsers generate
+.PHONY: help run test tools long-tools format lint deny rules unit e2e long torture parsers generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,13 @@ long: long-tools ## All tests in their long form: more clients, more data, more 
 	$(call say,running all tests in their long form)
 	@QUAYSIDE_LONG=1 cargo nextest run --locked --workspace --profile long
 	@cargo nextest run --locked --package quayside-tests --test long --profile long
+	@$(MAKE) parsers
+
+torture: tools ## What may lose or leak something, in its long form (docs/testing.md)
+	$(call say,killing the registry$(,) its disk and its upstreams in every way there is)
+	@QUAYSIDE_LONG=1 cargo nextest run --locked --profile long --package quayside-tests --package quayside-metadata \
+	  --filterset 'test(/^(torture|disk_faults|upstream_faults|scrub)::/) or test(/random/)'
+	@$(MAKE) parsers
 
 PARSER_CASES ?= 1000000
 
@@ -79,6 +86,18 @@ generate: ## Write the files that are made from code
 	@cargo run --locked --quiet --package quayside-registry --bin quayside-registry -- config schema \
 	  >docs/reference/config.schema.json.new
 	@mv docs/reference/config.schema.json.new docs/reference/config.schema.json
+
+.PHONY: bench-scale bench-docs
+
+bench-scale: ## Measure what could grow with what is stored, at 1k, 10k and 100k tags
+	$(call say,building the registry and the benchmark)
+	@cargo build --locked --release --package quayside-registry --package quayside-bench
+	$(call say,measuring with 1k$(,) 10k and 100k tags)
+	@target/release/quayside-bench scale
+
+bench-docs: ## Write the results of the last benchmarks into docs/benchmarks.md
+	$(call say,writing docs/benchmarks.md and docs/benchmarks)
+	@cargo run --locked --quiet --release --package quayside-bench -- report --docs docs
 
 # A comma that does not separate arguments.
 , := ,
