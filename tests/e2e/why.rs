@@ -1,6 +1,7 @@
 //! SPEC O5: what `why` says of an image, and that it is what the next pull does.
 
 mod cached;
+mod program;
 mod quota;
 mod table;
 

@@ -1,8 +1,8 @@
 //! What can be typed, and how it ends.
 
 mod password;
-mod scrub;
 mod prune;
+mod scrub;
 mod serve;
 mod storage;
 mod tools;
@@ -79,6 +79,20 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Ask the running registry to compare its storage with its database.
+    Scrub {
+        /// Hash all bytes that are stored, and compare them with their digests.
+        #[arg(long)]
+        verify: bool,
+        /// Put right what is wrong.
+        #[arg(long)]
+        repair: bool,
+        /// config.yaml of the running registry.
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
     /// Ask the running registry what would be pruned to make room.
     Prune {
         /// Only say so; nothing is changed. (The registry prunes by itself, when a pull needs it.)
@@ -102,20 +116,6 @@ enum Command {
         /// Whose pull it would be: a user, or a robot as `<organization>+<name>`. Else somebody who does not log in.
         #[arg(long = "as", value_name = "USER")]
         login: Option<String>,
-        /// config.yaml of the running registry.
-        #[arg(long)]
-        config: PathBuf,
-        #[arg(long, value_enum, default_value_t = Output::Text)]
-        output: Output,
-    },
-    /// Ask the running registry to compare its storage with its database.
-    Scrub {
-        /// Hash all bytes that are stored, and compare them with their digests.
-        #[arg(long)]
-        verify: bool,
-        /// Put right what is wrong.
-        #[arg(long)]
-        repair: bool,
         /// config.yaml of the running registry.
         #[arg(long)]
         config: PathBuf,
@@ -204,6 +204,16 @@ fn run(command: Command) -> Result<(), Failure> {
             let repair = if repair { Repair::PutRight } else { Repair::Leave };
             tools::recount(&read(&config)?, repair, output)
         }
+        Command::Scrub {
+            verify,
+            repair,
+            config,
+            output,
+        } => {
+            let depth = if verify { Depth::Content } else { Depth::Presence };
+            let repair = if repair { Repair::PutRight } else { Repair::Leave };
+            scrub::scrub(&read(&config)?, depth, repair, output)
+        }
         Command::Prune {
             plan: _,
             organization,
@@ -217,16 +227,6 @@ fn run(command: Command) -> Result<(), Failure> {
             config,
             output,
         } => why::why(&read(&config)?, &image, login.as_deref(), output),
-        Command::Scrub {
-            verify,
-            repair,
-            config,
-            output,
-        } => {
-            let depth = if verify { Depth::Content } else { Depth::Presence };
-            let repair = if repair { Repair::PutRight } else { Repair::Leave };
-            scrub::scrub(&read(&config)?, depth, repair, output)
-        }
         Command::Password { robot: false } => password::hash().map_err(Failure::Other),
         Command::Password { robot: true } => password::draw().map_err(Failure::Other),
     }

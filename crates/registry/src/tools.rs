@@ -1,9 +1,8 @@
 //! Tools beside a running server: they ask it through its admin port (O5).
 
 mod prune;
-mod why;
-
 mod scrub;
+mod why;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! `gc` and `recount`: what they print and how they end (O5).
 
 use std::fmt::Write as _;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -10,6 +12,9 @@ use quayside_registry::tools::{Repair, RunningServer, ToolError};
 use serde_json::Value;
 
 use super::Failure;
+
+/// How often somebody who waits is told so.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// How a tool says what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,7 +44,7 @@ impl Pass {
 }
 
 /// What the fields of a report mean, in the order of the work.
-const STEPS: [(&str, &str); 13] = [
+const STEPS: [(&str, &str); 14] = [
     (
         "restingSeconds",
         "seconds until anything is done again, because the clock was stepped",
@@ -47,6 +52,10 @@ const STEPS: [(&str, &str); 13] = [
     ("limitedTags", "tags that got an end"),
     ("sweptTags", "tags past their time machine"),
     ("sweptPins", "digest pins past their time machine"),
+    (
+        "prunedImages",
+        "images pruned, because their organization was over its quota",
+    ),
     ("releasedManifests", "manifests released"),
     ("collectedManifests", "manifests collected"),
     ("collectedBlobs", "blobs collected"),
@@ -61,7 +70,7 @@ const STEPS: [(&str, &str); 13] = [
 /// `gc --once` and `gc --dry-run`.
 pub(super) fn gc(config: &Config, pass: &Pass, output: Output) -> Result<(), Failure> {
     let mode = pass.mode();
-    let document = ask(config, async |server| server.gc(mode).await)?;
+    let document = ask(config, async |server| patiently("gc", server.gc(mode)).await)?;
     let report = &document["report"];
     print(output, &document, || {
         let mut text = match mode {
@@ -91,7 +100,9 @@ pub(super) fn gc(config: &Config, pass: &Pass, output: Output) -> Result<(), Fai
 
 /// `recount` and `recount --repair`.
 pub(super) fn recount(config: &Config, repair: Repair, output: Output) -> Result<(), Failure> {
-    let document = ask(config, async |server| server.recount(repair).await)?;
+    let document = ask(config, async |server| {
+        patiently("recount", server.recount(repair)).await
+    })?;
     let list = |name: &str| document[name].as_array().cloned().unwrap_or_default();
     let (found, remaining) = (list("found"), list("remaining"));
     print(output, &document, || {
@@ -168,6 +179,18 @@ pub(super) fn ask(
         ToolError::Unreachable { .. } | ToolError::Stranger { .. } => Failure::Unreachable(error.into()),
         ToolError::Client(_) | ToolError::Failed { .. } => Failure::Other(error.into()),
     })
+}
+
+/// Says every now and then that the server still works: it answers at the end.
+#[expect(clippy::print_stderr, reason = "progress is not the answer")]
+async fn patiently<T>(command: &str, work: impl Future<Output = T>) -> T {
+    let (started, mut work) = (Instant::now(), pin!(work));
+    loop {
+        match tokio::time::timeout(PAUSE, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => eprintln!("{command}: at work for {} s", started.elapsed().as_secs()),
+        }
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "what these commands are for")]

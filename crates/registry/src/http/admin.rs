@@ -1,8 +1,8 @@
 //! The admin port (O1): probes and metrics are open, everything else takes the admin token.
 
 mod commands;
-mod scrub;
 mod prune;
+mod scrub;
 mod why;
 
 use std::collections::HashMap;

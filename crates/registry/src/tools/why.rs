@@ -32,28 +32,27 @@ pub fn explanation_in_words(explanation: &Value) -> String {
     }
     let (get, head) = (&explanation["next"]["get"], &explanation["next"]["head"]);
     words.next("next GET", get);
-    if differs(get, head) {
+    if !alike(get, head, &["upstream", "status", "cache"]) {
         words.next("next HEAD", head);
+    } else if alike(get, head, &["renews"]) {
+        words.say("next HEAD", "the same");
     } else {
-        words.say("next HEAD", "the same, and no end time moves (M11)");
+        words.say(
+            "next HEAD",
+            "the same, but what has not moved does not live on (M11)",
+        );
     }
     words.text
 }
 
-/// Whether a HEAD ends otherwise than a GET does, apart from what it renews.
-fn differs(get: &Value, head: &Value) -> bool {
-    let ends = |next: &Value| -> Vec<(Value, Value, Value)> {
-        let outcomes = next["outcomes"].as_array().cloned().unwrap_or_default();
-        let end = |outcome: Value| {
-            (
-                outcome["upstream"].clone(),
-                outcome["status"].clone(),
-                outcome["cache"].clone(),
-            )
-        };
-        outcomes.into_iter().map(end).collect()
+/// Whether a HEAD ends as a GET does, as far as these fields say.
+fn alike(get: &Value, head: &Value, fields: &[&str]) -> bool {
+    let ends = |next: &Value| -> Vec<Value> {
+        let outcomes = next["outcomes"].as_array().into_iter().flatten();
+        let fields = outcomes.flat_map(|outcome| fields.iter().map(|field| outcome[field].clone()));
+        fields.collect()
     };
-    ends(get) != ends(head)
+    ends(get) == ends(head)
 }
 
 struct Words<'a> {
@@ -203,10 +202,9 @@ impl Words<'_> {
     fn next(&mut self, subject: &str, next: &Value) {
         let (reason, rule) = (text_of(&next["reason"]), text_of(&next["rule"]));
         let step = match next["step"].as_str() {
-            Some("serve") => "is served from storage",
-            Some("revalidate") => "asks upstream for the digest",
+            Some("serve" | "takeBack") => "is served from storage",
+            Some("revalidate") => "asks upstream whether it has moved",
             Some("fetch") => "asks upstream for the manifest",
-            Some("takeBack") => "is served from storage",
             Some("notFound") => "is not to be had",
             Some("refuse") => "is refused",
             _ => "is denied",

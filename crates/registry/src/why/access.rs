@@ -106,7 +106,7 @@ fn explain(
     elsewhere: Option<Decision>,
 ) -> (&'static str, String) {
     let name = match who {
-        Who::Anonymous => "who does not log in".to_owned(),
+        Who::Anonymous => "an anonymous client".to_owned(),
         who => who.login(),
     };
     match (decision, who) {

@@ -122,7 +122,7 @@ impl Next {
 
     /// The caller may not: nothing else is looked at (M1).
     pub(crate) fn denied(rule: &'static str) -> Self {
-        let reason = "access is refused before anything else is looked at";
+        let reason = "access is decided before anything else is looked at";
         Self::one(Step::Deny, rule, reason, Ending::Denied)
     }
 }
@@ -150,32 +150,32 @@ impl Circumstances {
         }
         match (open(cached, &self.policy, self.now), cached) {
             (Opening::Serve, _) if self.policy.contact == Contact::Never => {
-                let reason = "live, and upstreams are never contacted";
+                let reason = "it is live, and upstreams are never contacted";
                 Next::one(Step::Serve, "C2", reason, Ending::Served(CacheStatus::Hit)).renewing(self.method)
             }
             (Opening::Serve, _) => {
-                let reason = "live, and confirmed within revalidateSeconds";
+                let reason = "it is live, and was confirmed within revalidateSeconds";
                 Next::one(Step::Serve, "M3", reason, Ending::Served(CacheStatus::Hit)).renewing(self.method)
             }
             (Opening::Check, Some(facts)) => self.check(facts),
             (Opening::Absent, _) => {
-                let reason = "neither cached nor live, and upstreams are never contacted";
+                let reason = "it is not live, and upstreams are never contacted";
                 Next::one(Step::NotFound, "C2", reason, not_here())
             }
-            (Opening::Fetch | Opening::Check, _) => self.fetch("M2", "the tag is not cached"),
+            (Opening::Fetch | Opening::Check, _) => self.fetch("M2", "it is not cached"),
         }
     }
 
     fn check(&self, facts: &Facts) -> Next {
         let live = facts.is_live(self.now);
         if live && self.checks_paused {
-            let reason = "live; the last check failed and the next one is not due yet";
+            let reason = "it is live; the last check failed and the next one is not due yet";
             return Next::one(Step::Serve, "M6", reason, Ending::Served(CacheStatus::Stale));
         }
         let (rule, reason) = if live {
-            ("M3", "live, so upstream is asked whether the tag has moved")
+            ("M3", "it is live")
         } else {
-            ("M5", "dead, so upstream is asked whether the tag has moved")
+            ("M5", "it is dead, and still stored")
         };
         let mut outcomes = vec![
             self.concluded(facts, Upstream::Same, Answer::Same, None),
@@ -234,15 +234,15 @@ impl Circumstances {
         }
         match (self.policy.contact, live) {
             (Contact::Never, true) => {
-                let reason = "live, and upstreams are never contacted";
+                let reason = "it is live, and upstreams are never contacted";
                 Next::one(Step::Serve, "C2", reason, Ending::Served(CacheStatus::Hit)).renewing(self.method)
             }
             (Contact::Never, false) => {
-                let reason = "stored, but nothing live holds it, and upstreams are never contacted";
+                let reason = "nothing live holds it, and upstreams are never contacted";
                 Next::one(Step::NotFound, "C2", reason, not_here())
             }
             (Contact::Allowed, _) => {
-                let reason = "held, and what a digest names never changes";
+                let reason = "it is held, and what a digest names never changes";
                 Next::one(Step::Serve, "M9", reason, Ending::Served(CacheStatus::Hit)).renewing(self.method)
             }
         }
@@ -259,27 +259,30 @@ impl Circumstances {
             return self.as_stranger(false);
         }
         if self.policy.contact == Contact::Never {
-            let reason = "not held, and upstreams are never contacted";
+            let reason = "it is not held, and upstreams are never contacted";
             return Next::one(Step::NotFound, "C2", reason, not_here());
         }
         match rehearsed {
-            Some(Ok(admitted)) => take_back(admitted),
+            Some(Ok(admitted)) => take_back(&admitted),
             Some(Err(error)) => {
                 let too_large = matches!(
                     &error,
                     PullError::Quota { refusal, .. } if alone_bytes > refusal.quota_bytes
                 );
                 let (rule, reason) = if too_large {
-                    ("Q4", "released but still stored, and alone larger than the quota")
+                    (
+                        "Q4",
+                        "it is released but still stored, and alone larger than the quota",
+                    )
                 } else {
                     (
                         "Q5",
-                        "released but still stored, and nothing that could be pruned makes room for it",
+                        "it is released but still stored, and nothing that could be pruned makes room for it",
                     )
                 };
                 Next::one(Step::Refuse, rule, reason, Ending::Failed(error))
             }
-            None => self.fetch("M10", "the manifest is not stored"),
+            None => self.fetch("M10", "it is not stored"),
         }
     }
 
@@ -313,10 +316,10 @@ impl Circumstances {
     /// A3: who is no member sees what is cached and live, and causes nothing.
     fn as_stranger(&self, live: bool) -> Next {
         if live {
-            let reason = "cached and live, and the organization is public";
+            let reason = "it is cached and live, and the organization is public";
             return Next::one(Step::Serve, "A3", reason, Ending::Served(CacheStatus::Hit));
         }
-        let reason = "not cached and live, and only members cause a fetch";
+        let reason = "it is not both cached and live, and only members cause a fetch";
         let ending = if self.anonymous { Ending::LogIn } else { not_here() };
         Next::one(Step::NotFound, "A3", reason, ending)
     }
@@ -330,8 +333,8 @@ impl Circumstances {
     }
 }
 
-fn take_back(admitted: Admitted) -> Next {
-    let reason = "released but still stored: it is held again, without asking upstream";
+fn take_back(admitted: &Admitted) -> Next {
+    let reason = "it is released but still stored, and is held again";
     let mut next = Next::one(Step::TakeBack, "M9", reason, Ending::Served(CacheStatus::Hit));
     // A HEAD takes it back too (M9).
     next = next.renewing(Method::Get);

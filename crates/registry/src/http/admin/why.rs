@@ -3,7 +3,7 @@
 use http::StatusCode;
 use quayside_config::organizations::Visibility;
 use quayside_metadata::{Absence, Holder, NEVER, Standing as Age};
-use quayside_oci::Kind;
+use quayside_oci::{Digest, Kind};
 use serde_json::{Value, json};
 
 use super::Admin;
@@ -195,7 +195,7 @@ fn cached(cached: &Cached) -> Value {
         "standing": standing,
         "tag": tag,
         "holders": inspection.holders.iter().map(holder).collect::<Vec<_>>(),
-        "heldThrough": inspection.held_through.iter().map(|digest| digest.as_str()).collect::<Vec<_>>(),
+        "heldThrough": inspection.held_through.iter().map(Digest::as_str).collect::<Vec<_>>(),
         "aloneBytes": inspection.alone_bytes,
         "sharedBytes": inspection.shared_bytes,
         "complete": cached.is_complete(),
