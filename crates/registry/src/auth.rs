@@ -135,14 +135,14 @@ impl Authenticator {
     }
 
     fn token(&self, token: &str) -> Result<(Who, Proof), AuthError> {
-        let (subject, grants) = self
+        let verified = self
             .tokens
             .verify(token, self.clock.now())
             .ok_or(AuthError::BadToken)?;
-        let who = Who::parse(&subject)
+        let who = Who::parse(&verified.subject)
             .filter(|who| self.passwords.exists(who))
             .ok_or(AuthError::BadToken)?;
-        Ok((who, Proof::Token(grants)))
+        Ok((who, Proof::Token(Arc::clone(&verified.access))))
     }
 }
 

@@ -1,8 +1,11 @@
 //! Tokens of the token service: who, and which of the asked scopes were granted (A1).
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use aws_lc_rs::digest;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 
 use super::key::SigningKeys;
@@ -10,6 +13,8 @@ use crate::clock::Millis;
 
 /// How long a token is good, in seconds.
 pub(crate) const LIFETIME_SECONDS: i64 = 300;
+/// How many tokens are remembered as verified.
+const REMEMBERED: u64 = 10_000;
 const ISSUER: &str = "quayside";
 
 /// One asked scope and what of it was granted, possibly nothing.
@@ -31,11 +36,24 @@ struct Claims {
     access: Vec<Grant>,
 }
 
+/// A token of ours, read.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    /// A login, or empty for nobody.
+    pub(crate) subject: String,
+    pub(crate) access: Arc<[Grant]>,
+    /// In seconds since the epoch.
+    expires: i64,
+}
+
 /// Signs and verifies tokens.
 pub(crate) struct Tokens {
     signing: EncodingKey,
     verifying: Vec<DecodingKey>,
     audience: String,
+    /// What was verified, by the SHA-256 of the token: a client sends the same one with every request. The keys never
+    /// change, so all that a verification can come to later is that the token has expired.
+    verified: Cache<[u8; 32], Arc<Verified>>,
 }
 
 impl Tokens {
@@ -45,6 +63,10 @@ impl Tokens {
             signing: EncodingKey::from_secret(keys.first()),
             verifying: keys.all().map(DecodingKey::from_secret).collect(),
             audience,
+            verified: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(Duration::from_secs(LIFETIME_SECONDS.unsigned_abs()))
+                .build(),
         }
     }
 
@@ -62,8 +84,23 @@ impl Tokens {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signing).ok()
     }
 
-    /// Subject and grants of a token of ours that is still good.
-    pub(crate) fn verify(&self, token: &str, now: Millis) -> Option<(String, Arc<[Grant]>)> {
+    /// What a token of ours says, if it is still good.
+    pub(crate) fn verify(&self, token: &str, now: Millis) -> Option<Arc<Verified>> {
+        let key = digest::digest(&digest::SHA256, token.as_bytes());
+        let key = key.as_ref().try_into().ok()?;
+        let verified = match self.verified.get(&key) {
+            Some(verified) => verified,
+            None => {
+                let verified = Arc::new(self.read(token)?);
+                self.verified.insert(key, Arc::clone(&verified));
+                verified
+            }
+        };
+        (now / 1_000 < verified.expires).then_some(verified)
+    }
+
+    /// Checks the signature and all claims but the time.
+    fn read(&self, token: &str) -> Option<Verified> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[&self.audience]);
         validation.set_issuer(&[ISSUER]);
@@ -74,7 +111,11 @@ impl Tokens {
                 .ok()
                 .map(|decoded| decoded.claims)
         })?;
-        (now / 1_000 < claims.exp).then(|| (claims.sub, claims.access.into()))
+        Some(Verified {
+            subject: claims.sub,
+            access: claims.access.into(),
+            expires: claims.exp,
+        })
     }
 }
 
@@ -102,8 +143,11 @@ mod tests {
     fn a_token_says_who_and_lists_its_scopes_for_five_minutes() {
         let tokens = tokens(1, "registry.example.com");
         let token = tokens.issue("alice", grants(), 1_000_000).unwrap();
-        let (who, access) = tokens.verify(&token, 1_000_000).unwrap();
-        assert_eq!((who.as_str(), access.to_vec()), ("alice", grants()));
+        let verified = tokens.verify(&token, 1_000_000).unwrap();
+        assert_eq!(
+            (verified.subject.as_str(), verified.access.to_vec()),
+            ("alice", grants())
+        );
         assert!(tokens.verify(&token, 1_299_999).is_some());
         assert!(tokens.verify(&token, 1_300_000).is_none());
     }
@@ -121,6 +165,8 @@ mod tests {
         assert!(tokens(1, "other.example.com").verify(&token, 1_000_000).is_none());
         // {"alg":"none","typ":"JWT"}
         let payload = token.split('.').nth(1).unwrap();
+        // What is remembered of one token says nothing about another.
+        assert!(ours.verify(&token, 1_000_000).is_some());
         let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}.");
         assert!(ours.verify(&unsigned, 1_000_000).is_none());
     }
