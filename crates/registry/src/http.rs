@@ -18,6 +18,7 @@ pub(crate) mod tls;
 pub(crate) mod token;
 pub(crate) mod v2;
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,6 +100,17 @@ pub(crate) struct RequestId(u32, u64);
 impl RequestIds {
     pub(crate) fn next(&self) -> RequestId {
         RequestId(self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl RequestId {
+    /// As the value of `X-Request-Id`.
+    pub(crate) fn header(self) -> Option<HeaderValue> {
+        let mut text = [0; 25];
+        let mut rest = &mut text[..];
+        write!(rest, "{self}").ok()?;
+        let unused = rest.len();
+        HeaderValue::from_bytes(&text[..text.len() - unused]).ok()
     }
 }
 

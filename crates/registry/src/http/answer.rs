@@ -2,10 +2,20 @@
 
 use bytes::Bytes;
 use http::header;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::Response;
 use super::body::Body;
+
+/// How many headers an answer with content has at most, so that their map never grows.
+const HEADERS: usize = 12;
+
+/// 200 with `body`, and room for the headers.
+pub(crate) fn content(body: Body) -> Response {
+    let mut response = http::Response::new(body);
+    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
+    response
+}
 
 /// A JSON document of ours.
 pub(crate) fn json(body: Bytes) -> Response {

@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode};
 use quayside_oci::{Digest, ErrorCode, FullName};
 
 use super::Response;
-use super::answer::not_modified;
+use super::answer::{self, not_modified};
 use super::body::Body;
 use super::conditional;
 use super::context::Context;
@@ -46,7 +46,7 @@ pub(crate) async fn answer(context: &Context<'_>, name: &FullName, digest: Diges
         Wanted::Unsatisfiable => return Err(unsatisfiable(size)),
     };
     let bytes = context.front.engine.read(located, range.clone()).await?;
-    let mut response = http::Response::new(Body::from(bytes));
+    let mut response = answer::content(Body::from(bytes));
     *response.status_mut() = code;
     describe(&mut response, &digest, etag, status);
     let headers = response.headers_mut();

@@ -39,15 +39,19 @@ impl Context<'_> {
 
     /// M1: decides before anything else happens.
     pub(crate) async fn authorize(&self, name: &FullName) -> Result<Authorized, Problem> {
-        let (full, scope) = (name.to_string(), pull_scope(name));
-        let caller = self.caller(Some(&scope)).await?;
+        let caller = self.front.caller(self.headers, self.peer.ip()).await;
+        let caller = caller.map_err(|error| self.unauthenticated(&error, Some(&pull_scope(name))))?;
         let served = self.front.snapshot.load().get(&name.organization).cloned();
-        let decision = decide(served.as_deref().map(|served| &*served.spec), &caller, &full);
+        let decision = decide(
+            served.as_deref().map(|served| &*served.spec),
+            &caller,
+            &name.to_string(),
+        );
         let viewer = match decision {
             Decision::Member => Viewer::Member,
             Decision::Public => Viewer::Public,
-            Decision::Challenge => return Err(self.challenge(Some(&scope))),
-            Decision::InsufficientScope => return Err(self.insufficient_scope(&scope)),
+            Decision::Challenge => return Err(self.challenge(Some(&pull_scope(name)))),
+            Decision::InsufficientScope => return Err(self.insufficient_scope(&pull_scope(name))),
             Decision::Denied => return Err(denied(&caller.who, name)),
         };
         // Only an organization that is served grants anything.

@@ -5,7 +5,7 @@ use http::header::{self, HeaderName};
 use quayside_oci::{FullName, Reference};
 
 use super::Response;
-use super::answer::not_modified;
+use super::answer::{self, not_modified};
 use super::body::Body;
 use super::conditional::is_not_modified;
 use super::context::{Context, pull_scope};
@@ -69,10 +69,10 @@ fn content(pulled: &Pulled, method: Method) -> Response {
         Method::Get => Body::full(ready.body.clone()),
         Method::Head => Body::empty(),
     };
-    let mut response = http::Response::new(body);
+    let mut response = answer::content(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, ready.content_type.clone());
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(ready.body.len()));
+    headers.insert(header::CONTENT_LENGTH, ready.content_length.clone());
     headers.insert(header::ETAG, ready.etag.clone());
     response
 }

@@ -26,7 +26,8 @@ impl Answer for Arc<Front> {
     async fn answer(self, request: http::Request<Incoming>, peer: SocketAddr) -> Response {
         let id = self.ids.next();
         let started = std::time::Instant::now();
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let asked = tracing::enabled!(tracing::Level::DEBUG)
+            .then(|| (request.method().clone(), request.uri().path().to_owned()));
         let route = Route::parse(request.uri().path());
         let kind = count::kind(&route);
         let mut response = match respond(&self, request, route, peer).await {
@@ -37,11 +38,13 @@ impl Answer for Arc<Front> {
         response.body_mut().answers(id);
         let headers = response.headers_mut();
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-        if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        if let Some(value) = id.header() {
             headers.insert(REQUEST_ID, value);
         }
-        let status = response.status().as_u16();
-        tracing::debug!(request = %id, %peer, %method, path, status, elapsed = ?started.elapsed(), "answered");
+        if let Some((method, path)) = asked {
+            let status = response.status().as_u16();
+            tracing::debug!(request = %id, %peer, %method, path, status, elapsed = ?started.elapsed(), "answered");
+        }
         response
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use quayside_blobs::{Blob, Frames, OpenError, ReadError, Spool, StorageKey, WITHHELD_TAIL};
-use quayside_metadata::{BlobState, RepositoryId, StoredBlob, View};
+use quayside_metadata::{BlobState, RepositoryId, View};
 use quayside_oci::Digest;
 
 use super::background::Nudge;
@@ -121,7 +121,7 @@ impl Engine {
         Ok(match state.stored.take_if(|_| state.proven) {
             None => Found::Missing(state),
             Some(stored) => {
-                let entry = BlobEntry::new(state.repository, stored, state.layer, now);
+                let entry = BlobEntry::new(&state, parse_key(&stored.key)?, stored.size, now);
                 self.warm.keep_blob(key.clone(), &entry);
                 Found::Stored(entry)
             }
@@ -158,17 +158,14 @@ impl Engine {
         if entry.wants_nudge(self.now()) {
             self.nudge_for_layer(request, entry.repository, &key.2);
         }
-        let StoredBlob {
-            key: storage_key,
-            size,
-        } = &entry.stored;
+        let size = entry.size;
         if request.method == Method::Head {
-            return Ok(Some(Located::new(*size, CacheStatus::Hit, Place::Nowhere)));
+            return Ok(Some(Located::new(size, CacheStatus::Hit, Place::Nowhere)));
         }
-        match self.store.open(&parse_key(storage_key)?, *size).await {
-            Ok(blob) => Ok(Some(Located::new(*size, CacheStatus::Hit, Place::Stored(blob)))),
+        match self.store.open(&entry.key, size).await {
+            Ok(blob) => Ok(Some(Located::new(size, CacheStatus::Hit, Place::Stored(blob)))),
             Err(OpenError::Missing { .. } | OpenError::WrongLength { .. }) => {
-                self.forget_lost(key, storage_key).await?;
+                self.forget_lost(key, entry.key.as_str()).await?;
                 Ok(None)
             }
             Err(error) => {
@@ -177,9 +174,9 @@ impl Engine {
                     return Err(PullError::Unreadable(Arc::new(error)));
                 }
                 Ok(Some(Located::new(
-                    *size,
+                    size,
                     CacheStatus::Miss,
-                    Place::Passing(order(request, key, *size)),
+                    Place::Passing(order(request, key, size)),
                 )))
             }
         }

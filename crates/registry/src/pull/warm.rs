@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 use moka::sync::Cache;
-use quayside_metadata::{ManifestId, OrganizationId, RepositoryId, StoredBlob, StoredManifest, TagState};
+use quayside_blobs::StorageKey;
+use quayside_metadata::{BlobState, ManifestId, OrganizationId, RepositoryId, StoredManifest, TagState};
 use quayside_oci::{Digest, Kind, RepositoryName};
 
 use super::freshness::Facts;
@@ -35,6 +36,7 @@ pub(crate) struct Ready {
     pub(crate) kind: Kind,
     pub(crate) body: Bytes,
     pub(crate) content_type: HeaderValue,
+    pub(crate) content_length: HeaderValue,
     pub(crate) digest_header: HeaderValue,
     pub(crate) etag: HeaderValue,
     loaded_at: Millis,
@@ -46,6 +48,7 @@ impl Ready {
         let octets = HeaderValue::from_static("application/octet-stream");
         Arc::new(Self {
             content_type: HeaderValue::from_str(&stored.media_type).unwrap_or(octets),
+            content_length: HeaderValue::from(stored.body.len()),
             digest_header: digest_header(&stored.digest),
             etag: etag(&stored.digest),
             repository: stored.repository,
@@ -71,7 +74,8 @@ pub(crate) fn digest_header(digest: &Digest) -> HeaderValue {
 
 /// The quoted digest, the value of `ETag` (M14).
 pub(crate) fn etag(digest: &Digest) -> HeaderValue {
-    HeaderValue::from_str(&format!("\"{digest}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+    let quoted = ["\"", digest.as_str(), "\""].concat();
+    HeaderValue::from_maybe_shared(Bytes::from(quoted)).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
 fn first_in_a_while(last: &AtomicI64, now: Millis) -> bool {
@@ -148,18 +152,20 @@ impl TagEntry {
 #[derive(Debug)]
 pub(crate) struct BlobEntry {
     pub(crate) repository: RepositoryId,
-    pub(crate) stored: StoredBlob,
+    pub(crate) key: StorageKey,
+    pub(crate) size: u64,
     pub(crate) layer: bool,
     loaded_at: Millis,
     nudged_at: AtomicI64,
 }
 
 impl BlobEntry {
-    pub(crate) fn new(repository: RepositoryId, stored: StoredBlob, layer: bool, now: Millis) -> Arc<Self> {
+    pub(crate) fn new(state: &BlobState, key: StorageKey, size: u64, now: Millis) -> Arc<Self> {
         Arc::new(Self {
-            repository,
-            stored,
-            layer,
+            repository: state.repository,
+            key,
+            size,
+            layer: state.layer,
             loaded_at: now,
             nudged_at: AtomicI64::new(Millis::MIN),
         })
