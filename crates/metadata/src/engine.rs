@@ -80,6 +80,13 @@ impl Engine {
             .unwrap_or_else(|failure| Err(interrupted(failure).into()))
     }
 
+    #[cfg(test)]
+    pub(crate) async fn count_instructions(&self) -> Arc<std::sync::atomic::AtomicU64> {
+        match self {
+            Self::Sqlite(engine) => engine.count_instructions().await,
+        }
+    }
+
     async fn begin(&self, steps: Steps) -> Result<Transaction, MetadataError> {
         let kind = match self {
             Self::Sqlite(engine) => Kind::Sqlite(engine.begin().await?),

@@ -39,8 +39,8 @@ pub use listing::{CatalogPage, Referrer, ReferrerPage, TagPage};
 pub use metadata::Metadata;
 pub use organization::{KnownOrganization, OrganizationId, OrganizationIdentity};
 pub use planner::{
-    Candidate, Demand, Node, Opening, Page, Plan, Planner, PruneError, Pruned, Pruning, Refusal, Standing,
-    Step, Unlimited, Weight,
+    Candidate, Demand, Eviction, Node, Opening, Page, Plan, Planner, PruneError, Pruned, Pruning, Refusal,
+    Standing, Step, Unlimited, Weight,
 };
 pub use renewal::{RESOLVED_FOR_MS, Renewal};
 pub use scrub::{KeyPlace, StoredKey, StoredTotal};

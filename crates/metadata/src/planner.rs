@@ -51,9 +51,18 @@ pub enum Step {
     /// Not enough yet.
     More,
     /// These candidates go, in the order in which they were given.
-    Evict(Vec<ManifestId>),
+    Evict(Vec<Eviction>),
     /// Not even all candidates together are enough.
     Refuse(Refusal),
+}
+
+/// A candidate that goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Eviction {
+    /// Which one.
+    pub manifest: ManifestId,
+    /// How many bytes stop counting when it goes after those before it.
+    pub freed_bytes: u64,
 }
 
 /// Why content does not fit (Q7). All in bytes.

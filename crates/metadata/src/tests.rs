@@ -14,6 +14,7 @@ mod quota;
 mod random;
 mod referrers;
 mod renewal;
+mod scale;
 mod scrub;
 mod sweep;
 mod view;
@@ -166,6 +167,8 @@ contracts! {
         late_renewal_never_overshoots,
         lowered_quota_is_enforced_without_a_request,
         other_organizations_make_no_room;
+    scale:
+        work_does_not_grow_with_what_is_alive;
     collect:
         collects_what_was_released_a_grace_ago,
         steps_of_two_workers_are_done_once,

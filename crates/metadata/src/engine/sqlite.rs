@@ -107,6 +107,28 @@ impl Sqlite {
             .map_err(|source| classify(statement.action, source))
     }
 
+    /// Counts the instructions of the virtual machine that runs statements, of every connection from now
+    /// on. Each row that is read takes one at least, and how long an instruction takes does not matter.
+    #[cfg(test)]
+    pub(crate) async fn count_instructions(&self) -> std::sync::Arc<std::sync::atomic::AtomicU64> {
+        use std::sync::atomic::{AtomicU64, Ordering};
+
+        let count = std::sync::Arc::new(AtomicU64::new(0));
+        let mut connections = vec![self.writer.acquire().await.unwrap()];
+        for _ in 0..READERS {
+            connections.push(self.readers.acquire().await.unwrap());
+        }
+        for connection in &mut connections {
+            let count = std::sync::Arc::clone(&count);
+            let mut handle = connection.lock_handle().await.unwrap();
+            handle.set_progress_handler(1, move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                true
+            });
+        }
+        count
+    }
+
     pub(crate) async fn begin(&self) -> Result<SqliteTransaction, MetadataError> {
         let connection = self.writer.acquire().await;
         let connection = connection.map_err(|source| classify("begin transaction", source))?;

@@ -160,8 +160,9 @@ impl Candidates {
                     Order::ByEnd => Order::ByUse,
                     Order::ByUse | Order::Over => Order::Over,
                 };
+            } else {
+                self.limit = (self.limit * 4).min(PAGE);
             }
-            self.limit = (self.limit * 4).min(PAGE);
         }
         let nodes = self.nodes(tx, &found).await?;
         Ok(Page {

@@ -96,26 +96,36 @@ const LESS_CONTENT: Statement = Statement::new(
     ),
 );
 
-/// What is left of unverified blobs whose largest declaration may just have gone.
+/// What is left of unverified blobs whose largest declaration has just gone.
+///
+/// Almost always another one declares as much, and the newest one is looked at first: those that went are
+/// rather the old ones. All of them are read only if none does.
 const SHRUNK: Statement = Statement::new(
     "find content that weighs less",
     concat!(
         gone!(),
-        "SELECT c.digest, c.size - MAX(n.size)
+        ", loose (digest, size) AS MATERIALIZED (
+           SELECT c.digest, c.size FROM gone g CROSS JOIN blob b CROSS JOIN content c
+           WHERE b.digest = g.digest AND b.size IS NULL AND c.organization_id = $1 AND c.digest = g.digest
+             AND NOT EXISTS (
+               SELECT 1 FROM manifest_blob mb CROSS JOIN manifest m
+               WHERE mb.digest = g.digest AND mb.size = c.size
+                 AND m.id = mb.manifest_id AND m.organization_id = $1 AND m.released_at IS NULL
+               ORDER BY mb.repository_id DESC, mb.layer DESC LIMIT 1)
+         )
+         SELECT n.digest, n.counted - MAX(n.size)
          FROM (
-           SELECT g.digest, mb.size FROM gone g
-           CROSS JOIN blob b CROSS JOIN manifest_blob mb CROSS JOIN manifest m
-           WHERE b.digest = g.digest AND b.size IS NULL AND mb.digest = g.digest
+           SELECT k.digest, k.size AS counted, mb.size
+           FROM loose k CROSS JOIN manifest_blob mb CROSS JOIN manifest m
+           WHERE mb.digest = k.digest
              AND m.id = mb.manifest_id AND m.organization_id = $1 AND m.released_at IS NULL
            UNION ALL
-           SELECT g.digest, length(m.body) FROM gone g
-           CROSS JOIN blob b CROSS JOIN repository r CROSS JOIN manifest m
-           WHERE b.digest = g.digest AND b.size IS NULL AND r.organization_id = $1
-             AND m.repository_id = r.id AND m.digest = g.digest AND m.released_at IS NULL
+           SELECT k.digest, k.size, length(m.body)
+           FROM loose k CROSS JOIN repository r CROSS JOIN manifest m
+           WHERE r.organization_id = $1 AND m.repository_id = r.id AND m.digest = k.digest
+             AND m.released_at IS NULL
          ) n
-         CROSS JOIN content c
-         WHERE c.organization_id = $1 AND c.digest = n.digest
-         GROUP BY c.digest, c.size HAVING c.size <> MAX(n.size)"
+         GROUP BY n.digest, n.counted HAVING n.counted <> MAX(n.size)"
     ),
 );
 

@@ -5,26 +5,31 @@ use std::collections::HashMap;
 use crate::engine::Transaction;
 use crate::queries::candidates::Candidates;
 use crate::queries::{release, usage};
-use crate::sql::{Statement, args};
+use crate::sql::{Rows, Statement, args};
 use crate::{
     Candidate, Demand, ManifestId, MetadataError, Opening, OrganizationId, Plan, Planner, Pruned, Pruning,
     Refusal, Step,
 };
 
-const NAME: Statement = Statement::new(
+/// How many candidates go at once, so that no statement takes too much.
+const STEP: usize = 256;
+
+const NAMES: Statement = Statement::new(
     "name what is pruned",
-    "SELECT r.name, m.digest FROM manifest m JOIN repository r ON r.id = m.repository_id WHERE m.id = $1",
+    "SELECT m.id, r.name, m.digest FROM manifest m CROSS JOIN repository r
+     WHERE m.id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1)) AND r.id = m.repository_id",
 );
 
 /// A pruned tag skips the time machine (Q6).
 const DROP_HOLDERS: Statement = Statement::new(
-    "prune tags and pin",
-    "DELETE FROM tag WHERE manifest_id = $1 RETURNING name",
+    "prune tags and pins",
+    "DELETE FROM tag WHERE manifest_id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))
+     RETURNING manifest_id, name",
 );
 
 /// What must stay cheap however much is stored.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[NAME, DROP_HOLDERS];
+pub(crate) const HOT: &[Statement] = &[NAMES, DROP_HOLDERS];
 
 /// What room is for.
 pub(crate) struct Room {
@@ -42,6 +47,9 @@ pub(crate) enum Made {
     Refused(Refusal),
     Deferred,
 }
+
+/// What goes, and how many bytes with it.
+type Evicted = (Candidate, u64);
 
 /// Makes room in an organization that is locked.
 pub(crate) async fn make(
@@ -70,9 +78,10 @@ pub(crate) async fn make(
         usage_bytes: room.demand.usage_bytes,
         rows_read: candidates.rows_read(),
     };
-    for candidate in evicted {
-        evict(tx, room, candidate, &mut pruning).await?;
+    for evicted in evicted.chunks(STEP) {
+        evict(tx, room, evicted, &mut pruning).await?;
     }
+    pruning.usage_bytes = usage::lock(tx, room.organization).await?;
     Ok(Made::Pruned(pruning))
 }
 
@@ -81,7 +90,7 @@ async fn ask(
     tx: &mut Transaction,
     candidates: &mut Candidates,
     mut plan: Box<dyn Plan>,
-) -> Result<Result<Vec<Candidate>, Refusal>, MetadataError> {
+) -> Result<Result<Vec<Evicted>, Refusal>, MetadataError> {
     let mut shown = HashMap::new();
     loop {
         let page = candidates.page(tx).await?;
@@ -89,8 +98,11 @@ async fn ask(
         shown.extend(manifests.map(|candidate| (candidate.manifest, *candidate)));
         match plan.page(&page) {
             Step::Evict(chosen) => {
-                let chosen = chosen.into_iter().map(|manifest| shown.get(&manifest).copied());
-                let chosen: Option<Vec<Candidate>> = chosen.collect();
+                let chosen = chosen.iter().map(|eviction| {
+                    let candidate = shown.get(&eviction.manifest)?;
+                    Some((*candidate, eviction.freed_bytes))
+                });
+                let chosen: Option<Vec<Evicted>> = chosen.collect();
                 return Ok(Ok(chosen.ok_or_else(|| wrong("what goes is no candidate"))?));
             }
             Step::Refuse(refusal) => return Ok(Err(refusal)),
@@ -110,28 +122,35 @@ fn wrong(plan: &'static str) -> MetadataError {
 async fn evict(
     tx: &mut Transaction,
     room: &Room,
-    candidate: Candidate,
+    evicted: &[Evicted],
     pruning: &mut Pruning,
 ) -> Result<(), MetadataError> {
-    let manifest = candidate.manifest;
-    let named = tx.fetch_one(NAME, args![manifest]).await?;
-    let rows = tx.fetch_all(DROP_HOLDERS, args![manifest]).await?;
-    let mut tags = Vec::with_capacity(rows.len());
-    for row in rows {
-        tags.push(row.text(0)?);
+    let manifests: Vec<ManifestId> = evicted.iter().map(|(candidate, _)| candidate.manifest).collect();
+    let given = Rows::manifests(&manifests)?;
+    let mut named = HashMap::new();
+    for row in tx.fetch_all(NAMES, args![&given]).await? {
+        named.insert(row.manifest(0)?, (row.text(1)?, row.digest(2)?));
     }
-    tags.retain(|name| !name.is_empty());
-    tags.sort_unstable();
-    release::release(tx, room.organization, &[manifest], room.now).await?;
-    let before = pruning.usage_bytes;
-    pruning.usage_bytes = usage::lock(tx, room.organization).await?;
-    pruning.pruned.push(Pruned {
-        repository: named.text(0)?,
-        digest: named.digest(1)?,
-        tags,
-        last_used_at: candidate.last_used_at,
-        standing: candidate.standing,
-        freed_bytes: before.saturating_sub(pruning.usage_bytes),
-    });
+    let mut tags: HashMap<ManifestId, Vec<String>> = HashMap::new();
+    for row in tx.fetch_all(DROP_HOLDERS, args![&given]).await? {
+        tags.entry(row.manifest(0)?).or_default().push(row.text(1)?);
+    }
+    release::release(tx, room.organization, &manifests, room.now).await?;
+    for (candidate, freed_bytes) in evicted {
+        let Some((repository, digest)) = named.remove(&candidate.manifest) else {
+            return Err(wrong("what goes is gone"));
+        };
+        let mut tags = tags.remove(&candidate.manifest).unwrap_or_default();
+        tags.retain(|name| !name.is_empty());
+        tags.sort_unstable();
+        pruning.pruned.push(Pruned {
+            repository,
+            digest,
+            tags,
+            last_used_at: candidate.last_used_at,
+            standing: candidate.standing,
+            freed_bytes: *freed_bytes,
+        });
+    }
     Ok(())
 }

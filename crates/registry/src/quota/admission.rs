@@ -4,7 +4,7 @@ mod graph;
 #[cfg(test)]
 mod tests;
 
-use quayside_metadata::{Demand, ManifestId, Opening, Page, Plan, Planner, Refusal, Step};
+use quayside_metadata::{Demand, Eviction, ManifestId, Opening, Page, Plan, Planner, Refusal, Step};
 
 use graph::Graph;
 
@@ -103,7 +103,7 @@ impl Plan for QuotaPlan {
 
 impl QuotaPlan {
     /// What the plan cannot do without.
-    fn needed(&mut self) -> Vec<ManifestId> {
+    fn needed(&mut self) -> Vec<Eviction> {
         let mut needed = Vec::new();
         for manifest in std::mem::take(&mut self.taken).into_iter().rev() {
             let released = self.graph.put_back(manifest);
@@ -112,7 +112,18 @@ impl QuotaPlan {
                 needed.push(manifest);
             }
         }
-        needed.reverse();
-        needed
+        // Once more in order, to tell what went with which.
+        for manifest in &needed {
+            self.graph.put_back(*manifest);
+        }
+        let evictions = needed.iter().rev().map(|manifest| {
+            let before = self.graph.freed();
+            self.graph.take(*manifest);
+            Eviction {
+                manifest: *manifest,
+                freed_bytes: self.graph.freed() - before,
+            }
+        });
+        evictions.collect()
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use crate::{Candidate, Demand, ManifestId, Node, Opening, Page, Plan, Planner, Refusal, Step, Weight};
+use crate::{
+    Candidate, Demand, Eviction, ManifestId, Node, Opening, Page, Plan, Planner, Refusal, Step, Weight,
+};
 
 /// Q4 and Q5 to the letter, and slowly. Remembers what it was asked.
 pub(in crate::tests) struct Greedy {
@@ -123,7 +125,12 @@ impl Plan for (Arc<Greedy>, Known) {
                     evicted = others;
                 }
             }
-            return Step::Evict(evicted);
+            let freed = |count| known.demand.usage_bytes - known.usage(&evicted[..count]);
+            let evictions = evicted.iter().enumerate().map(|(number, manifest)| Eviction {
+                manifest: *manifest,
+                freed_bytes: freed(number + 1) - freed(number),
+            });
+            return Step::Evict(evictions.collect());
         }
         if page.last {
             Step::Refuse(known.refusal())
@@ -146,11 +153,20 @@ impl Planner for Told {
 impl Plan for Told {
     fn page(&mut self, page: &Page) -> Step {
         if page.last {
-            Step::Evict(self.0.clone())
+            Step::Evict(unweighed(&self.0))
         } else {
             Step::More
         }
     }
+}
+
+fn unweighed(manifests: &[ManifestId]) -> Vec<Eviction> {
+    let manifests = manifests.iter();
+    let eviction = |manifest: &ManifestId| Eviction {
+        manifest: *manifest,
+        freed_bytes: 0,
+    };
+    manifests.map(eviction).collect()
 }
 
 /// Makes no plan.
@@ -172,5 +188,27 @@ impl Planner for Strict {
             used_bytes: demand.usage_bytes - demand.needed_bytes,
             needed_bytes: demand.needed_bytes,
         })
+    }
+}
+
+/// Evicts the first ones, as soon as it has seen so many.
+#[derive(Clone)]
+pub(in crate::tests) struct First(pub(in crate::tests) usize);
+
+impl Planner for First {
+    fn open(&self, _: &Demand) -> Opening {
+        Opening::Plan(Box::new((self.0, Vec::new())))
+    }
+}
+
+impl Plan for (usize, Vec<ManifestId>) {
+    fn page(&mut self, page: &Page) -> Step {
+        let (wanted, seen) = self;
+        seen.extend(page.candidates.iter().map(|candidate| candidate.manifest));
+        if seen.len() >= *wanted || page.last {
+            Step::Evict(unweighed(&seen[..*wanted]))
+        } else {
+            Step::More
+        }
     }
 }

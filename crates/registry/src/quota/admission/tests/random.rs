@@ -66,14 +66,18 @@ fn situations() -> impl Strategy<Value = Situation> {
     )
 }
 
-fn plan(planner: QuotaPlanner, demand: &Demand, pages: &[Page]) -> Option<Vec<usize>> {
+fn plan(planner: QuotaPlanner, demand: &Demand, pages: &[Page]) -> Option<Vec<(usize, u64)>> {
     let Opening::Plan(mut plan) = planner.open(demand) else {
         panic!("no plan for {demand:?}");
     };
     for page in pages {
         match plan.page(page) {
             Step::More => assert!(!page.last, "undecided"),
-            Step::Evict(evicted) => return Some(evicted.into_iter().map(number).collect()),
+            Step::Evict(evicted) => {
+                let evicted = evicted.iter();
+                let evicted = evicted.map(|eviction| (number(eviction.manifest), eviction.freed_bytes));
+                return Some(evicted.collect());
+            }
             Step::Refuse(refusal) => {
                 assert!(page.last, "refused too early");
                 let (used, needed) = (refusal.used_bytes, refusal.needed_bytes);
@@ -138,10 +142,15 @@ fn a_plan_is_sufficient_minimal_and_in_order() {
         };
         let pages = world.pages(&candidates, page);
         let evicted = plan(QuotaPlanner::new(quota, Planning::WithPlan), &demand, &pages);
-        let Some(evicted) = evicted else {
+        let Some(evictions) = evicted else {
             prop_assert!(world.usage(&candidates) > quota, "refused although it can fit");
             return Ok(());
         };
+        let evicted: Vec<usize> = evictions.iter().map(|(image, _)| *image).collect();
+        for (place, (_, freed_bytes)) in evictions.iter().enumerate() {
+            let freed = world.usage(&evicted[..place]) - world.usage(&evicted[..=place]);
+            prop_assert_eq!(*freed_bytes, freed);
+        }
         prop_assert!(world.usage(&evicted) <= quota, "not enough: {:?}", evicted);
         for one in &evicted {
             let others: Vec<usize> = evicted.iter().copied().filter(|other| other != one).collect();
