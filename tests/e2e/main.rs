@@ -28,6 +28,7 @@ mod renewals;
 mod scene;
 mod sharing;
 mod storage;
+mod torture;
 mod transfers;
 mod upstreams;
 mod wanted;

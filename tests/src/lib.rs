@@ -29,3 +29,4 @@ pub mod recorder;
 pub mod skopeo;
 pub mod tokenserver;
 pub mod tools;
+pub mod torture;

@@ -4,15 +4,46 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::Method;
+use quayside_failpoints::{DIE_AT, RECORD_IN};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::ports;
-use crate::tools::{self, Daemon, Outcome};
+use crate::tools::{self, Daemon, Outcome, START_LIMIT};
 
 /// How long a build may take when nothing of it is there yet, beside other builds.
 const BUILD_LIMIT: Duration = Duration::from_mins(20);
+
+/// Which build of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edition {
+    /// The one that is shipped.
+    Plain,
+    /// The one with the failpoints in it.
+    Failpoints,
+}
+
+/// What a start of the program came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Launch {
+    /// It serves.
+    Listening,
+    /// It has ended before.
+    Died,
+}
+
+/// Which point of the program does something else than to be passed.
+#[derive(Clone, Copy, Debug)]
+pub enum Failpoint<'a> {
+    /// None.
+    Nowhere,
+    /// The process dies there.
+    At(&'a str),
+    /// All that are passed are listed in this file.
+    Listed(&'a Path),
+}
 
 /// A registry in a process of its own, over a directory that stays when it is killed.
 #[derive(Debug)]
@@ -22,7 +53,9 @@ pub struct Program {
     config: PathBuf,
     home: TempDir,
     address: SocketAddr,
+    admin: SocketAddr,
     level: String,
+    user: Option<u32>,
 }
 
 impl Program {
@@ -39,15 +72,25 @@ impl Program {
     /// # Panics
     /// If it cannot be built or does not start.
     pub async fn start_with(organizations: &[Value], settings: Value) -> Self {
+        let mut program = Self::prepare(Edition::Plain, organizations, settings).await;
+        program.resume().await;
+        program
+    }
+
+    /// As [`Self::start_with`], of this edition, and without starting it.
+    ///
+    /// # Panics
+    /// If it cannot be built.
+    pub async fn prepare(edition: Edition, organizations: &[Value], settings: Value) -> Self {
         let home = tempfile::tempdir().expect("make a directory for the registry");
-        let address = ports::free();
+        let (address, admin) = (ports::free(), ports::free());
         let [file, config] = ["organizations.yaml", "config.yaml"].map(|name| home.path().join(name));
         let mut document = json!({
             "FEATURE_PROXY_CACHE": true,
             "SERVER_HOSTNAME": address.to_string(),
             "PREFERRED_URL_SCHEME": "http",
             "listen": address.to_string(),
-            "adminListen": ports::free().to_string(),
+            "adminListen": admin.to_string(),
             "organizationsFile": file,
             "database": { "sqlite": { "path": home.path().join("quayside.db") } },
             "storage": { "filesystem": { "path": home.path().join("blobs"), "minFreeBytes": 0 } },
@@ -60,21 +103,36 @@ impl Program {
         std::fs::write(&file, json!({ "organizations": organizations }).to_string())
             .and_then(|()| std::fs::write(&config, document.to_string()))
             .expect("write the registry's configuration");
-        let mut program = Self {
+        Self {
             daemon: None,
-            binary: binary().await,
+            binary: binary(edition).await,
             config,
             home,
             address,
+            admin,
             level: "info".to_owned(),
-        };
-        program.resume().await;
-        program
+            user: None,
+        }
     }
 
     /// Where the OCI API is served; stays the same over a restart.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Asks the admin port of the running program, as the tools do; nothing if the program goes away meanwhile.
+    ///
+    /// # Panics
+    /// With what it says, if it does not do it.
+    pub async fn command(&self, client: &reqwest::Client, method: Method, path: &str) -> Option<Value> {
+        let token = std::fs::read_to_string(self.home.path().join("admin.token")).ok()?;
+        let url = format!("http://{}{path}", self.admin);
+        let response = client.request(method, url).bearer_auth(token.trim());
+        let response = response.send().await.ok()?;
+        let status = response.status();
+        let text = response.text().await.ok()?;
+        assert_eq!(status, 200, "{path}: {text}");
+        Some(serde_json::from_str(&text).expect("the admin port speaks JSON"))
     }
 
     /// The directory of the stored blobs.
@@ -126,6 +184,22 @@ impl Program {
         level.clone_into(&mut self.level);
     }
 
+    /// Gives all that it has to this user, and runs it as that user from its next start on: permissions hold back
+    /// everybody but root.
+    ///
+    /// # Panics
+    /// If that takes more rights than the test has.
+    pub fn run_as(&mut self, user: u32) {
+        for path in [
+            self.home.path(),
+            &self.config,
+            &self.home.path().join("organizations.yaml"),
+        ] {
+            std::os::unix::fs::chown(path, Some(user), Some(user)).expect("give away what is ours");
+        }
+        self.user = Some(user);
+    }
+
     /// Asks it to end, and does not wait for that.
     ///
     /// # Panics
@@ -144,8 +218,16 @@ impl Program {
     /// # Panics
     /// If it does not run, or does not end.
     pub async fn stop(&mut self) -> Option<i32> {
+        self.terminate();
+        self.ended().await
+    }
+
+    /// Its exit status, once it has ended by itself.
+    ///
+    /// # Panics
+    /// If it does not run, or does not end.
+    pub async fn ended(&mut self) -> Option<i32> {
         let mut daemon = self.daemon.take().expect("the program runs");
-        daemon.terminate();
         daemon.ended().await
     }
 
@@ -154,12 +236,41 @@ impl Program {
     /// # Panics
     /// If it does not start.
     pub async fn resume(&mut self) {
-        let mut command = tools::command(&self.binary);
+        let launch = self.launch(Failpoint::Nowhere).await;
+        assert_eq!(
+            launch,
+            Launch::Listening,
+            "ended before it served:\n{}",
+            self.log()
+        );
+    }
+
+    /// Starts it, and says whether it came to serve.
+    ///
+    /// # Panics
+    /// If it does neither that nor end.
+    pub async fn launch(&mut self, failpoint: Failpoint<'_>) -> Launch {
+        let mut command = match self.user {
+            None => tools::command(&self.binary),
+            Some(user) => tools::command_as(user, &self.binary),
+        };
         command.arg("serve").arg("--config").arg(&self.config);
         command.env("RUST_LOG", &self.level);
-        let daemon = Daemon::start(command);
-        daemon.line("\"listening\"").await;
-        self.daemon = Some(daemon);
+        match failpoint {
+            Failpoint::Nowhere => {}
+            Failpoint::At(point) => drop(command.env(DIE_AT, point)),
+            Failpoint::Listed(file) => drop(command.env(RECORD_IN, file)),
+        }
+        let daemon = self.daemon.insert(Daemon::start(command));
+        match daemon.line_or_end(START_LIMIT, "\"listening\"").await {
+            Some(_) => Launch::Listening,
+            None => Launch::Died,
+        }
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.daemon.as_mut().is_some_and(Daemon::runs)
     }
 }
 
@@ -207,12 +318,17 @@ impl MakeRun {
 }
 
 /// The program, built in the profile of this test.
-async fn binary() -> PathBuf {
-    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
-    BUILT.get_or_init(build).await.clone()
+async fn binary(edition: Edition) -> PathBuf {
+    static PLAIN: OnceCell<PathBuf> = OnceCell::const_new();
+    static FAILPOINTS: OnceCell<PathBuf> = OnceCell::const_new();
+    let built = match edition {
+        Edition::Plain => &PLAIN,
+        Edition::Failpoints => &FAILPOINTS,
+    };
+    built.get_or_init(|| build(edition)).await.clone()
 }
 
-async fn build() -> PathBuf {
+async fn build(edition: Edition) -> PathBuf {
     // <target>/<directory of the profile>/deps/<this test>
     let test = std::env::current_exe().expect("a test knows its own path");
     let directory = test.ancestors().nth(2).expect("a test lies two directories deep");
@@ -227,11 +343,18 @@ async fn build() -> PathBuf {
     command
         .args(["build", "--quiet", "--profile", profile, "--target-dir"])
         .arg(target);
-    command.args(["--package", "quayside-registry", "--bin", "quayside-registry"]);
+    let name = match edition {
+        Edition::Plain => "quayside-registry",
+        Edition::Failpoints => "quayside-registry-failpoints",
+    };
+    command.args(["--package", "quayside-registry", "--bin", name]);
+    if edition == Edition::Failpoints {
+        command.args(["--features", "failpoints"]);
+    }
     tools::run_within(BUILD_LIMIT, as_typed_by_hand(command))
         .await
         .ok();
-    directory.join("quayside-registry")
+    directory.join(name)
 }
 
 /// In the repository's root, without what cargo has told this test about itself and make about its jobs.

@@ -9,6 +9,7 @@ use std::time::Duration;
 mod daemon;
 
 pub use daemon::Daemon;
+pub(crate) use daemon::START_LIMIT;
 
 /// How long a real program may take for one command, on a machine that is busy.
 pub const COMMAND_LIMIT: Duration = Duration::from_mins(1);
@@ -74,6 +75,18 @@ pub fn command(program: &Path) -> std::process::Command {
     for name in ["http_proxy", "https_proxy", "no_proxy", "all_proxy"] {
         command.env_remove(name).env_remove(name.to_uppercase());
     }
+    command
+}
+
+/// As [`command`], as another user, without any of root's rights.
+pub fn command_as(user: u32, program: &Path) -> std::process::Command {
+    // What the kernel was told is forgotten with the change of user, so it is told again after that.
+    let user = user.to_string();
+    let mut command = command(&system("setpriv"));
+    command
+        .args(["--reuid", &user, "--regid", &user, "--clear-groups"])
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(program);
     command
 }
 

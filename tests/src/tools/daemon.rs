@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::eventually::{PATIENCE, holds_within};
 
 /// How long a daemon may take until it is ready, on a machine that is busy.
-const START_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A running program and all that it has written so far. Dropping it kills it and waits for its end.
 #[derive(Debug)]
@@ -57,16 +57,24 @@ impl Daemon {
     /// # Panics
     /// As [`Daemon::line`].
     pub async fn line_within(&self, limit: Duration, marker: &str) -> String {
+        let Some(line) = self.line_or_end(limit, marker).await else {
+            panic!("ended without writing {marker:?}:\n{}", self.log());
+        };
+        line
+    }
+
+    /// As [`Daemon::line_within`]; nothing if the program ends first.
+    ///
+    /// # Panics
+    /// With the log, if it takes too long.
+    pub async fn line_or_end(&self, limit: Duration, marker: &str) -> Option<String> {
         let mut log = self.log.clone();
         let find = |log: &String| log.lines().find(|line| line.contains(marker)).map(str::to_owned);
         let waited = tokio::time::timeout(limit, log.wait_for(|log| find(log).is_some())).await;
         let Ok(found) = waited else {
             panic!("has not written {marker:?} within {limit:?}:\n{}", self.log());
         };
-        let Ok(log) = found else {
-            panic!("ended without writing {marker:?}:\n{}", self.log());
-        };
-        find(&log).expect("just seen")
+        found.ok().and_then(|log| find(&log))
     }
 
     /// Asks the program to end, as `kill` does.
@@ -94,6 +102,14 @@ impl Daemon {
         .await;
         assert!(gone, "has not ended in {PATIENCE:?}:\n{}", self.log());
         ended.and_then(|status| status.code())
+    }
+
+    /// Whether it has not ended yet.
+    ///
+    /// # Panics
+    /// If the system does not say.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("look at a child").is_none()
     }
 
     /// Ends the program as a loss of power would, and waits until it is gone.
