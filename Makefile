@@ -87,7 +87,24 @@ generate: ## Write the files that are made from code
 	  >docs/reference/config.schema.json.new
 	@mv docs/reference/config.schema.json.new docs/reference/config.schema.json
 
-.PHONY: bench-scale bench-docs
+.PHONY: bench bench-quick bench-tools bench-programs bench-scale bench-docs
+
+bench: bench-programs ## Measure beside nginx, varnish and distribution, and write docs/benchmarks.md
+	$(call say,measuring: an hour on a quiet machine)
+	@target/release/quayside-bench run
+	@target/release/quayside-bench report --docs docs
+
+bench-quick: bench-programs ## The same in under five minutes; prints only
+	$(call say,measuring in the quick form)
+	@target/release/quayside-bench run --quick --out target/bench/quick
+
+bench-tools:
+	$(call say,installing what the benchmark compares with)
+	@tests/tools/install.sh bench
+
+bench-programs: bench-tools
+	$(call say,building the registry and the benchmark)
+	@cargo build --locked --release --package quayside-registry --package quayside-bench
 
 bench-scale: ## Measure what could grow with what is stored, at 1k, 10k and 100k tags
 	$(call say,building the registry and the benchmark)

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use tokio::task::JoinSet;
 
 use crate::content::Pool;
-use crate::http::{Connection, Method, Request};
+use crate::http::{Connection, Head, Method, Request};
 use crate::image::{Blob, Image};
 use crate::subject::Door;
+
+/// Of the message of an error.
+const MESSAGE_BYTES: u64 = 300;
 
 /// Somebody who wants one image.
 #[derive(Clone)]
@@ -73,10 +76,9 @@ impl Client {
         let request = Request::new(Method::Get, self.door.address, &path);
         let head = connection.ask(&request).await?;
         let size = blob.content.size;
-        ensure!(
-            head.status == 200 && head.length == size,
-            "GET {path} answers {head:?}"
-        );
+        must_be(connection, head, size)
+            .await
+            .with_context(|| format!("GET {path}"))?;
         let mut first_byte = None;
         let mut offset = 0;
         while offset < size {
@@ -146,4 +148,18 @@ impl Client {
         ensure!(right, "wrong bytes at {offset} of {}", blob.digest);
         Ok(part.len() as u64)
     }
+}
+
+/// An error with the beginning of what an unexpected answer says.
+async fn must_be(connection: &mut Connection, head: Head, length: u64) -> anyhow::Result<()> {
+    if head.status == 200 && head.length == length {
+        return Ok(());
+    }
+    let text = connection.part(head.body.min(MESSAGE_BYTES)).await?;
+    bail!(
+        "status {} and {} bytes: {}",
+        head.status,
+        head.length,
+        String::from_utf8_lossy(text)
+    )
 }

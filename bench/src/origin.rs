@@ -18,6 +18,7 @@ pub(crate) use counters::Counts;
 
 use crate::content::Pool;
 use crate::image::{Image, Recipe};
+use crate::output::say;
 use crate::relay::{Relay, Width};
 use counters::Counters;
 
@@ -43,7 +44,11 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("listen on {address}"))?;
-    let _relay = Relay::start(arguments.wire, address, Width::THIN).await?;
+    let relay = Relay::start(arguments.wire, address, Width::THIN).await?;
+    say(&format!(
+        "listening on {address}, and behind the thin link on {}",
+        relay.address()
+    ));
     let origin = Arc::new(Origin {
         pool: Pool::generate(),
         images: Mutex::default(),
@@ -60,28 +65,28 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
 /// What is served.
 struct Origin {
     pool: Pool,
-    images: Mutex<BTreeMap<String, Arc<Shelf>>>,
+    images: Mutex<BTreeMap<String, Arc<Stock>>>,
 }
 
 /// An image with what was sent of it.
-struct Shelf {
+struct Stock {
     image: Image,
     counters: Counters,
 }
 
 impl Origin {
     /// The image of a repository, generated when it is asked for the first time.
-    fn shelf(&self, repository: &str) -> Option<Arc<Shelf>> {
+    fn stock(&self, repository: &str) -> Option<Arc<Stock>> {
         let recipe = Recipe::parse(repository)?;
         // Generated under the lock: whoever asks for it meanwhile would have to wait anyway.
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        let shelf = images.entry(repository.to_owned()).or_insert_with(|| {
+        let stock = images.entry(repository.to_owned()).or_insert_with(|| {
             let image = Image::generate(&self.pool, recipe);
-            Arc::new(Shelf {
+            Arc::new(Stock {
                 image,
                 counters: Counters::default(),
             })
         });
-        Some(Arc::clone(shelf))
+        Some(Arc::clone(stock))
     }
 }

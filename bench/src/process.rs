@@ -98,7 +98,9 @@ impl Drop for Process {
         }
         // What a program leaves behind would run beside the next one that is measured. The namespace of
         // processes is this run's own, so no number among these means anybody else.
-        tree.into_iter().for_each(|pid| signal(pid, Signal::KILL));
+        for pid in tree {
+            signal(pid, Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }

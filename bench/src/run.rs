@@ -63,6 +63,12 @@ fn inside(arguments: &Arguments) -> anyhow::Result<()> {
     let mut results = Results::new(machine, form.name());
     let failures = measure(&stage, &plan, arguments.rounds, &mut subjects, &mut results);
     drop(subjects);
+    if !failures.is_empty() {
+        say(&format!(
+            "What the subjects wrote stays in {}.",
+            home.keep().display()
+        ));
+    }
     finish(&results, &arguments.out, &failures)
 }
 

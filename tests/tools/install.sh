@@ -5,6 +5,7 @@
 #
 #   tests/tools/install.sh          what `make test` needs
 #   tests/tools/install.sh long     also what `make long` needs
+#   tests/tools/install.sh bench    what `make bench` needs instead
 set -euo pipefail
 
 cache="${QUAYSIDE_CACHE:-$HOME/.cache/quayside}"
@@ -17,6 +18,7 @@ flock 9
 
 packages=(podman skopeo containerd runc conmon containernetworking-plugins
   docker-registry busybox-static apache2-utils iproute2 ca-certificates)
+bench_packages=(nginx-light varnish docker-registry iproute2 ca-certificates)
 
 say() { printf 'tools: %s\n' "$*"; }
 
@@ -32,7 +34,17 @@ install_packages() {
   fi
   say "installing Debian packages: ${missing[*]}"
   apt-get update -qq
+  without_services
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Debian starts what it installs, on ports that others may want, unless this file says no.
+without_services() {
+  local policy=/usr/sbin/policy-rc.d
+  [ -e "$policy" ] && return
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
 }
 
 # go_tool <binary> <package> <version> [<name in the cache>]
@@ -105,10 +117,22 @@ image_copy() {
   touch "$stamp"
 }
 
+distribution() {
+  go_tool registry github.com/distribution/distribution/v3/cmd/registry v3.1.2 distribution
+}
+
+if [ "${1:-}" = bench ]; then
+  packages=("${bench_packages[@]}")
+  install_packages
+  distribution
+  say "ready in $bin"
+  exit
+fi
+
 install_packages
 cargo_tool cargo-nextest 0.9.151 --no-default-features --features default-no-update
 cargo_tool cargo-deny 0.20.2
-go_tool registry github.com/distribution/distribution/v3/cmd/registry v3.1.2 distribution
+distribution
 go_tool crane github.com/google/go-containerregistry/cmd/crane v0.22.1
 go_tool helm helm.sh/helm/v3/cmd/helm v3.22.0
 mkdir -p "$bin/containerd2"

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Origin, Shelf};
+use super::{Origin, Stock};
 use crate::content::Content;
 use crate::image::{MANIFEST_TYPE, TAG};
 
@@ -11,8 +11,8 @@ use crate::image::{MANIFEST_TYPE, TAG};
 pub(super) enum Body {
     None,
     Text(Vec<u8>),
-    Manifest(Arc<Shelf>),
-    Blob(Arc<Shelf>, Content, Range<u64>),
+    Manifest(Arc<Stock>),
+    Blob(Arc<Stock>, Content, Range<u64>),
 }
 
 /// A whole answer.
@@ -41,7 +41,7 @@ impl Origin {
 
     fn get(&self, path: &str, range: Option<(u64, u64)>) -> Option<Answer> {
         if let Some(repository) = path.strip_prefix("/_/counters/") {
-            let counts = serde_json::to_vec(&self.shelf(repository)?.counters.read()).ok()?;
+            let counts = serde_json::to_vec(&self.stock(repository)?.counters.read()).ok()?;
             let head = head("200 OK", counts.len() as u64, "application/json", "");
             return Some(Answer {
                 head,
@@ -58,21 +58,21 @@ impl Origin {
         }
         let (rest, reference) = path.rsplit_once('/')?;
         let (repository, kind) = rest.rsplit_once('/')?;
-        let shelf = self.shelf(repository)?;
+        let stock = self.stock(repository)?;
         match kind {
-            "manifests" => manifest(shelf, reference),
-            "blobs" => blob(shelf, reference, range),
+            "manifests" => manifest(stock, reference),
+            "blobs" => blob(stock, reference, range),
             _ => None,
         }
     }
 }
 
-fn manifest(shelf: Arc<Shelf>, reference: &str) -> Option<Answer> {
-    let image = &shelf.image;
+fn manifest(stock: Arc<Stock>, reference: &str) -> Option<Answer> {
+    let image = &stock.image;
     if reference != TAG && reference != image.digest {
         return None;
     }
-    shelf.counters.request();
+    stock.counters.request();
     let head = head(
         "200 OK",
         image.manifest.len() as u64,
@@ -81,18 +81,18 @@ fn manifest(shelf: Arc<Shelf>, reference: &str) -> Option<Answer> {
     );
     Some(Answer {
         head,
-        body: Body::Manifest(shelf),
+        body: Body::Manifest(stock),
     })
 }
 
-fn blob(shelf: Arc<Shelf>, digest: &str, range: Option<(u64, u64)>) -> Option<Answer> {
-    let content = shelf
+fn blob(stock: Arc<Stock>, digest: &str, range: Option<(u64, u64)>) -> Option<Answer> {
+    let content = stock
         .image
         .blobs
         .iter()
         .find(|blob| blob.digest == digest)?
         .content;
-    shelf.counters.request();
+    stock.counters.request();
     let more = format!("Accept-Ranges: bytes\r\n{}", named(digest));
     let size = content.size;
     let (status, part, more) = match range {
@@ -106,7 +106,7 @@ fn blob(shelf: Arc<Shelf>, digest: &str, range: Option<(u64, u64)>) -> Option<An
     let head = head(status, part.end - part.start, "application/octet-stream", &more);
     Some(Answer {
         head,
-        body: Body::Blob(shelf, content, part),
+        body: Body::Blob(stock, content, part),
     })
 }
 
@@ -148,8 +148,8 @@ mod tests {
     #[test]
     fn serves_a_range_of_a_blob_and_counts_the_request() {
         let origin = origin();
-        let shelf = origin.shelf("bench/1/1x5000p0").unwrap();
-        let digest = &shelf.image.layer().unwrap().digest;
+        let stock = origin.stock("bench/1/1x5000p0").unwrap();
+        let digest = &stock.image.layer().unwrap().digest;
         let request = format!("GET /v2/bench/1/1x5000p0/blobs/{digest} HTTP/1.1\r\nrange: bytes=10-\r\n\r\n");
         let answer = origin.answer(&request);
         assert!(answer.head.starts_with("HTTP/1.1 206 "), "{}", answer.head);
@@ -159,7 +159,7 @@ mod tests {
             answer.head
         );
         assert!(matches!(answer.body, Body::Blob(_, _, part) if part == (10..5000)));
-        assert_eq!(shelf.counters.read().requests, 1);
+        assert_eq!(stock.counters.read().requests, 1);
     }
 
     #[test]

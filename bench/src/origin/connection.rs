@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::answer::{Answer, Body};
-use super::{Origin, Shelf};
+use super::{Origin, Stock};
 
 /// More than any request of a cache.
 const HEAD_BYTES: usize = 64 << 10;
@@ -41,31 +41,31 @@ async fn send(origin: &Origin, stream: &mut TcpStream, answer: Answer) -> std::i
             head.extend(text);
             stream.write_all(&head).await
         }
-        Body::Manifest(shelf) => {
-            head.extend(&shelf.image.manifest);
+        Body::Manifest(stock) => {
+            head.extend(&stock.image.manifest);
             stream.write_all(&head).await?;
-            shelf.counters.bytes(shelf.image.manifest.len() as u64);
+            stock.counters.bytes(stock.image.manifest.len() as u64);
             Ok(())
         }
-        Body::Blob(shelf, content, part) => {
+        Body::Blob(stock, content, part) => {
             stream.write_all(&head).await?;
             let mut offset = part.start;
             while offset < part.end {
                 let left = usize::try_from(part.end - offset).unwrap_or(usize::MAX);
                 let piece = content.piece(&origin.pool, offset);
                 let length = piece.len().min(left).min(WRITE_BYTES);
-                offset += write(stream, &shelf, piece.get(..length).unwrap_or_default()).await?;
+                offset += write(stream, &stock, piece.get(..length).unwrap_or_default()).await?;
             }
             Ok(())
         }
     }
 }
 
-async fn write(stream: &mut TcpStream, shelf: &Shelf, bytes: &[u8]) -> std::io::Result<u64> {
+async fn write(stream: &mut TcpStream, stock: &Stock, bytes: &[u8]) -> std::io::Result<u64> {
     let written = stream.write(bytes).await? as u64;
     if written == 0 {
         return Err(std::io::ErrorKind::WriteZero.into());
     }
-    shelf.counters.bytes(written);
+    stock.counters.bytes(written);
     Ok(written)
 }
