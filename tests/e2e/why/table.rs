@@ -2,7 +2,7 @@
 
 mod case;
 
-use case::Before::{CutOff, Fail, Move, Pull, Release, Remove, Wait};
+use case::Before::{CutOff, Fail, Move, Pin, Pull, Release, Remove, Wait};
 use case::By::{Digest, Tag};
 use case::Form::{Plain, Private, Public, Revalidates, ServesStored};
 use case::{Before, By, Case, Form, hold};
@@ -213,6 +213,7 @@ async fn tells_what_happens_to_whom() {
         Case::new(Public, &[], Tag, absent).by("bob"),
         Case::new(Public, &[Pull, Wait(61)], Tag, absent).by("bob"),
         Case::new(Public, &[Pull, Wait(61)], Digest, absent).by("bob"),
+        Case::new(Public, &[Pin], Digest, absent).by("bob"),
     ])
     .await;
 }

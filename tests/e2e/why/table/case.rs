@@ -16,6 +16,8 @@ const ROBOT: &str = "canary-robot-of-256-random-bits-0123456789";
 pub(super) enum Before {
     /// GET of `alpine:1`.
     Pull,
+    /// GET of the same image by its digest.
+    Pin,
     /// So many seconds pass.
     Wait(u64),
     /// The tag points at another image upstream.
@@ -30,7 +32,7 @@ pub(super) enum Before {
     CutOff,
 }
 
-use Before::{CutOff, Fail, Move, Pull, Release, Remove, Wait};
+use Before::{CutOff, Fail, Move, Pin, Pull, Release, Remove, Wait};
 
 /// What the image is asked for by.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,10 +138,8 @@ impl World {
 
     async fn happen(&mut self, before: Before) {
         match before {
-            Pull => {
-                let call = self.house.call(Method::GET, "/v2/acme/alpine/manifests/1");
-                assert_eq!(call.user("alice").send().await.status, 200);
-            }
+            Pull => self.pull_as_alice("1").await,
+            Pin => self.pull_as_alice(self.image.digest()).await,
             Wait(seconds) => self.house.advance_seconds(seconds),
             Move => self.upstream.push("alpine", "1", &Image::random(2, &[10])),
             Remove => self.upstream.untag("alpine", "1"),
@@ -150,6 +150,12 @@ impl World {
             }
             CutOff => self.house.restart_with("FEATURE_PROXY_CACHE", json!(false)).await,
         }
+    }
+
+    async fn pull_as_alice(&self, reference: &str) {
+        let path = format!("/v2/acme/alpine/manifests/{reference}");
+        let call = self.house.call(Method::GET, &path).user("alice");
+        assert_eq!(call.send().await.status, 200);
     }
 
     fn reference(&self, by: By) -> &str {
