@@ -16,7 +16,7 @@ use planner::{Deferring, Greedy, Strict};
 const NOW: i64 = TTL + 500;
 
 /// Every row that an admission may touch.
-async fn dump(db: &Fixture) -> Vec<String> {
+pub(super) async fn dump(db: &Fixture) -> Vec<String> {
     const ROWS: Statement = Statement::new(
         "dump",
         "SELECT json_array('o', id, usage_bytes) FROM organization

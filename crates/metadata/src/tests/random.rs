@@ -1,4 +1,4 @@
-//! Any history of pulls, moves, renewals, fills, expiries, removals and collections leaves everything
+//! Any history of pulls, moves, renewals, fills, expiries, prunes, removals and collections leaves everything
 //! counted right, and database and disk of one mind.
 
 mod history;
@@ -21,6 +21,9 @@ type Place = (usize, usize, usize);
 #[derive(Clone, Debug)]
 enum Step {
     Admit { place: Place, tag: usize, stored: bool },
+    AdmitWithin { place: Place, tag: usize, quota: u64 },
+    Prune { organization: usize, quota: u64 },
+    PullDigestWithin { place: Place, quota: u64 },
     PullDigest(Place),
     PullTag { place: Place, tag: usize },
     FailCheck { place: Place, tag: usize },
@@ -46,9 +49,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let place = (0..2_usize, 0..2_usize, 0..manifests().len());
     let tag = 0..TAGS.len();
     let at = (place.clone(), tag);
+    // Now and then next to nothing fits, now and then nearly everything.
+    let quota = prop_oneof![0..1000_u64, 0..60_000_u64];
     let step = prop_oneof![
         8 => (at.clone(), any::<bool>())
             .prop_map(|((place, tag), stored)| Step::Admit { place, tag, stored }),
+        4 => (at.clone(), quota.clone())
+            .prop_map(|((place, tag), quota)| Step::AdmitWithin { place, tag, quota }),
+        1 => (0..2_usize, quota.clone())
+            .prop_map(|(organization, quota)| Step::Prune { organization, quota }),
+        2 => (place.clone(), quota)
+            .prop_map(|(place, quota)| Step::PullDigestWithin { place, quota }),
         3 => place.clone().prop_map(Step::PullDigest),
         1 => at.clone().prop_map(|(place, tag)| Step::PullTag { place, tag }),
         1 => at.clone().prop_map(|(place, tag)| Step::FailCheck { place, tag }),
@@ -105,7 +116,7 @@ fn manifests() -> Vec<Made> {
     ]
 }
 
-/// Q2, Q3, G1, G3, G5, M9, E2: whatever happens in whatever order, usage, references, held manifests, blob
+/// Q2, Q3, Q5, Q8, Q9, G1, G3, G5, M9, E2: whatever happens in whatever order, usage, references, held manifests, blob
 /// rows and storage keys are right after each step: every key on disk is in exactly one of fills, blobs and
 /// garbage, and the bytes of every stored blob are there. In the end, when everything has died, nothing is
 /// left of it.
@@ -119,7 +130,11 @@ where
         .build()
         .unwrap();
     let config = ProptestConfig {
-        cases: 48,
+        cases: if std::env::var_os("QUAYSIDE_LONG").is_some() {
+            500
+        } else {
+            48
+        },
         failure_persistence: None,
         ..ProptestConfig::default()
     };

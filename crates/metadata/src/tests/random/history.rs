@@ -9,9 +9,11 @@ use quayside_oci::Digest;
 use super::{LAYERS, Place, REPOSITORIES, Step, TAGS, manifests};
 use crate::sql::Statement;
 use crate::tests::fixture::{Fixture, Made, TTL, digest, identity, key};
+use crate::tests::quota::dump;
+use crate::tests::quota::planner::Greedy;
 use crate::{
-    AdmitError, Content, Hold, MetadataError, NEVER, OrganizationId, OrganizationIdentity, REMOVED_WINDOW_MS,
-    Renewal, Unlimited, View,
+    AdmitError, Content, Hold, MetadataError, NEVER, OrganizationId, OrganizationIdentity, PruneError,
+    REMOVED_WINDOW_MS, Renewal, Unlimited, View,
 };
 
 const SLACK: i64 = 5000;
@@ -58,6 +60,18 @@ impl History {
                 let (organization, ends_at) = (self.organizations[*organization], self.now + TTL);
                 let limited = self.db.metadata.limit_endless(organization, ends_at).await;
                 limited.unwrap();
+            }
+            Step::AdmitWithin { place, tag, quota } => self.admit_within(*place, TAGS[*tag], *quota).await,
+            Step::Prune { organization, quota } => {
+                self.prune(self.organizations[*organization], *quota).await;
+            }
+            Step::PullDigestWithin { place, quota } => {
+                let organization = self.organizations[place.0];
+                let before = self.usage(organization).await;
+                self.renew(*place, 0, step).await;
+                // Q8: what was released meanwhile is taken back only while it fits.
+                let after = self.usage(organization).await;
+                assert!(after <= before.max(*quota), "{before} {after} {quota}");
             }
             Step::Sweep => self.sweep().await,
             Step::Collect => self.collect().await,
@@ -149,6 +163,56 @@ impl History {
         }
     }
 
+    /// Q5, Q8: what is admitted fits then, and a refusal changes nothing.
+    async fn admit_within(&self, (organization, repository, manifest): Place, name: &str, quota: u64) {
+        let organization = self.organizations[organization];
+        let (ends_at, checked_at) = (self.now + TTL, self.now);
+        let hold = match name {
+            "" => Hold::Pin { ends_at },
+            name => Hold::Tag {
+                name,
+                ends_at,
+                checked_at,
+            },
+        };
+        let made = &self.manifests[manifest];
+        let admission = made.admission(organization, REPOSITORIES[repository], hold, self.now);
+        let before = dump(&self.db).await;
+        let planner = Arc::new(Greedy::new(quota));
+        match self.db.metadata.admit(&admission, planner).await {
+            Ok(admitted) => {
+                let usage = self.usage(organization).await;
+                assert_eq!(usage, admitted.usage_bytes);
+                assert!(usage <= quota || admitted.needed_bytes == 0, "{admitted:?}");
+            }
+            Err(AdmitError::Quota(_)) => assert_eq!(dump(&self.db).await, before),
+            Err(AdmitError::Metadata(MetadataError::OrganizationGone { .. })) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    /// Q9: what is over a quota fits then.
+    async fn prune(&self, organization: OrganizationId, quota: u64) {
+        let planner = Arc::new(Greedy::new(quota));
+        match self.db.metadata.prune(organization, planner, self.now).await {
+            Ok(pruning) => {
+                assert!(pruning.usage_bytes <= quota, "{pruning:?}");
+                assert_eq!(self.usage(organization).await, pruning.usage_bytes);
+            }
+            Err(PruneError::Metadata(MetadataError::OrganizationGone { .. })) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    /// Nothing, of one that was removed so long ago that its row went.
+    async fn usage(&self, organization: OrganizationId) -> u64 {
+        match self.db.metadata.usage(organization, self.now).await {
+            Ok(usage) => usage.bytes,
+            Err(MetadataError::OrganizationGone { .. }) => 0,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
     async fn renew(&self, place: Place, tag: usize, step: &Step) {
         let Some(stored) = self.stored(place).await else {
             return;
@@ -170,7 +234,10 @@ impl History {
                 manifest,
                 at,
                 ends_at,
-                quota_bytes: None,
+                quota_bytes: match step {
+                    Step::PullDigestWithin { quota, .. } => Some(*quota),
+                    _ => None,
+                },
             },
         };
         self.db.renew(renewal).await;
