@@ -8,6 +8,8 @@ use quayside_tests::images::Image;
 use super::{QUOTA, enforcing, limited, weight};
 
 const PULLS: usize = 12;
+/// How often each is pulled by tag and by digest in turns.
+const ROUNDS: usize = 30;
 
 /// Q8, M15: twelve images are pulled at once into an organization with room for two. All of them are served, and at no
 /// moment does the organization hold more than its quota.
@@ -26,6 +28,36 @@ async fn twelve_pulls_at_once_never_overshoot() {
     assert!(highest <= quota, "{highest} of {quota} bytes");
     let one = i64::try_from(weight(&images[0])).unwrap();
     assert!(highest > one, "at most {highest} bytes were ever held");
+    house.audit().await;
+}
+
+/// Q8, M2, M10: where there is room for one image alone, each of twelve that are pulled at once, by tag and by digest,
+/// may be pruned before its own pull is answered. All are answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_pruned_before_it_is_answered_is_served() {
+    let upstream = FakeUpstream::start().await;
+    let images: Vec<Image> = (1..=PULLS as u64).map(super::image).collect();
+    for (number, image) in images.iter().enumerate() {
+        upstream.push(&format!("app{number}"), "1", image);
+    }
+    let mut house = enforcing()
+        .organization(limited(&upstream, weight(&images[0]) + 10_000))
+        .start()
+        .await;
+    let pulls = images.iter().enumerate().map(|(number, image)| {
+        let (house, repository) = (&house, format!("app{number}"));
+        async move {
+            for _ in 0..ROUNDS {
+                for reference in ["1", image.digest()] {
+                    house
+                        .manifest(&repository, reference)
+                        .await
+                        .assert_body(image.body());
+                }
+            }
+        }
+    });
+    join_all(pulls).await;
     house.audit().await;
 }
 

@@ -53,7 +53,7 @@ async fn an_image_larger_than_the_quota_changes_nothing() {
     let upstream = FakeUpstream::start().await;
     push(&upstream, ["one", "two"]);
     upstream.push("giant", "1", &giant(9));
-    let mut house = house(&upstream, Organization::background).await;
+    let mut house = house(&upstream, |acme| acme).await;
     pull(&house, "one").await;
     pull(&house, "two").await;
     let (rows, used) = (house.rows().await, usage(&house).await);

@@ -378,10 +378,14 @@ impl Engine {
         self.reread(key).await.map(|ready| (ready, CacheStatus::Miss))
     }
 
+    /// What was admitted is served, though another pull may have pruned it already.
     async fn reread(&self, key: &DigestKey) -> Result<Arc<Ready>, PullError> {
-        self.find_held(key)
-            .await?
-            .ok_or(PullError::Unknown(Subject::Manifest))
+        if let Some(ready) = self.find_held(key).await? {
+            return Ok(ready);
+        }
+        let stored = self.metadata.manifest(key.0, key.1.as_str(), &key.2).await?;
+        let stored = stored.ok_or(PullError::Unknown(Subject::Manifest))?;
+        Ok(Ready::new(stored, self.now()))
     }
 
     async fn admit_pin(

@@ -181,9 +181,18 @@ impl Engine {
         digest: &Digest,
     ) -> Result<Option<Arc<TagEntry>>, PullError> {
         match self.admit_tag(served, key, digest, Content::Stored).await? {
-            Some(_) => self.read_tag(key).await,
+            Some(_) => self.read_admitted(key, digest).await,
             None => Ok(None),
         }
+    }
+
+    /// What was admitted is served, though another pull may have pruned it already.
+    async fn read_admitted(&self, key: &TagKey, digest: &Digest) -> Result<Option<Arc<TagEntry>>, PullError> {
+        if let Some(entry) = self.read_tag(key).await? {
+            return Ok(Some(entry));
+        }
+        let stored = self.metadata.manifest(key.0, key.1.as_str(), digest).await?;
+        Ok(stored.map(|stored| TagEntry::passed(stored, self.now())))
     }
 
     async fn admit_tag(
@@ -273,7 +282,7 @@ impl Engine {
             manifest: &manifest,
         };
         self.admit_tag(served, key, &body.digest, content).await?;
-        self.read_tag(key)
+        self.read_admitted(key, &body.digest)
             .await?
             .ok_or(PullError::Unknown(Subject::Manifest))
     }

@@ -108,6 +108,17 @@ pub(crate) struct TagEntry {
 }
 
 impl TagEntry {
+    /// Of a manifest that the tag pointed at a moment ago; it is dead, and not kept.
+    pub(crate) fn passed(stored: StoredManifest, now: Millis) -> Arc<Self> {
+        Arc::new(Self {
+            ready: Ready::new(stored, now),
+            ends_at: AtomicI64::new(now),
+            checked_at: AtomicI64::new(now),
+            pulled_at: AtomicI64::new(now),
+            loaded_at: now,
+        })
+    }
+
     pub(crate) fn facts(&self) -> Facts {
         Facts {
             ends_at: self.ends_at.load(Ordering::Relaxed),
