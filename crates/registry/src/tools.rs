@@ -144,7 +144,12 @@ impl RunningServer {
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(unreachable)?;
-        let reason = |document: Value| document["error"].as_str().unwrap_or("it does not say why").to_owned();
+        let reason = |document: Value| {
+            document["error"]
+                .as_str()
+                .unwrap_or("it does not say why")
+                .to_owned()
+        };
         match (status.as_u16(), serde_json::from_slice::<Value>(&body)) {
             (200, Ok(document)) => Ok(document),
             (400, Ok(document)) => Err(ToolError::Unusable {

@@ -75,7 +75,7 @@ pub(super) async fn weighs_an_index_with_its_children(db: Fixture) {
         )
     );
     let through = look(&db, child.manifest).await;
-    assert_eq!(through.held_through, [list.digest.clone()]);
+    assert_eq!(through.held_through, std::slice::from_ref(&list.digest));
     assert!(through.holders.is_empty(), "a child of a held index gets no pin");
 }
 
