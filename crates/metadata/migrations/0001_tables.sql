@@ -1,17 +1,19 @@
 -- The tables of both engines; $ID and $BLOB are the dialect's. Times are milliseconds since the
 -- epoch, never = 2^63-1. Sizes are bytes.
 
+-- prefix: what full names begin with. With the slash, "a-b/x" comes before "a/x".
 CREATE TABLE organization (
   id           $ID,
   uid          TEXT   NOT NULL,
   name         TEXT   NOT NULL,
+  prefix       TEXT   NOT NULL GENERATED ALWAYS AS (name || '/') STORED,
   upstream     TEXT   NOT NULL,
   window_ms    BIGINT NOT NULL,
   usage_bytes  BIGINT NOT NULL DEFAULT 0 CHECK (usage_bytes >= 0),
   removed_at   BIGINT,
   UNIQUE (uid, upstream)
 );
-CREATE UNIQUE INDEX organization_name ON organization (name) WHERE removed_at IS NULL;
+CREATE UNIQUE INDEX organization_prefix ON organization (prefix) WHERE removed_at IS NULL;
 
 CREATE TABLE repository (
   id              $ID,

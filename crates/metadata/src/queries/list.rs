@@ -13,20 +13,36 @@ const TAGS: Statement = Statement::new(
      ORDER BY t.name LIMIT $5",
 );
 
-const ORGANIZATIONS: Statement = Statement::new(
-    "read names of organizations",
-    "SELECT id, name FROM organization WHERE id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))",
-);
+/// Repositories of the organizations `$1`, live or not: who looks for live ones decides how many to look at.
+/// The unary plus lets the names lead, in the order of the answer, and not the list.
+macro_rules! repositories {
+    ($after:literal, $order:literal) => {
+        concat!(
+            "SELECT o.prefix, r.name, EXISTS (
+               SELECT 1 FROM tag t
+               WHERE t.repository_id = r.id AND t.current AND t.name <> '' AND t.ends_at > $2)
+             FROM organization o CROSS JOIN repository r
+             WHERE r.organization_id = o.id AND o.removed_at IS NULL
+               AND +o.id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))
+               AND ",
+            $after,
+            " ORDER BY ",
+            $order,
+            " LIMIT $4"
+        )
+    };
+}
 
-/// Repositories, live or not: who looks for live ones decides how many to look at.
+/// Those of the organization whose names begin with `$3`, after `$5`.
 const REPOSITORIES: Statement = Statement::new(
     "list repositories",
-    "SELECT r.name, EXISTS (
-       SELECT 1 FROM tag t
-       WHERE t.repository_id = r.id AND t.current AND t.name <> '' AND t.ends_at > $3)
-     FROM repository r
-     WHERE r.organization_id = $1 AND r.name > $2
-     ORDER BY r.name LIMIT $4",
+    repositories!("o.prefix = $3 AND r.name > $5", "r.name"),
+);
+
+/// Those of all organizations whose names begin with something after `$3`: one statement, however many have none.
+const FOLLOWING: Statement = Statement::new(
+    "list repositories of following organizations",
+    repositories!("o.prefix > $3", "o.prefix, r.name"),
 );
 
 /// How many repositories one page of the catalog may cost, live or not.
@@ -34,7 +50,7 @@ pub(crate) const EXAMINED: usize = 10_000;
 
 /// What must stay cheap however much is stored.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[TAGS, REPOSITORIES, ORGANIZATIONS];
+pub(crate) const HOT: &[Statement] = &[TAGS, REPOSITORIES, FOLLOWING];
 
 fn names_of(rows: &[Row]) -> Result<Vec<String>, MetadataError> {
     rows.iter().map(|row| row.text(0)).collect()
@@ -76,44 +92,67 @@ pub(crate) struct CatalogQuery<'a> {
     pub(crate) limit: u32,
 }
 
+/// How far a search went: up to a repository of an organization, or up to a text that is no full name.
+struct Position {
+    /// With the slash, if it is the beginning of a full name.
+    prefix: String,
+    rest: String,
+}
+
+impl Position {
+    fn behind(after: &str) -> Self {
+        let (prefix, rest) = match after.find('/') {
+            Some(slash) => after.split_at(slash + 1),
+            None => (after, ""),
+        };
+        Self {
+            prefix: prefix.to_owned(),
+            rest: rest.to_owned(),
+        }
+    }
+}
+
 /// Looks at no more than `budget` repositories.
 pub(crate) async fn catalog(
     engine: &Engine,
     query: CatalogQuery<'_>,
     mut budget: usize,
 ) -> Result<CatalogPage, MetadataError> {
-    let after = query.after.unwrap_or_default();
+    let given: Vec<_> = query.organizations.iter().map(|id| (id.0,)).collect();
+    let organizations = Rows::new(&given)?;
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let mut at = Position::behind(query.after.unwrap_or_default());
+    let mut inside = true;
     let mut page = CatalogPage {
         names: Vec::new(),
         searched: None,
     };
-    for (prefix, organization) in prefixes(engine, query.organizations).await? {
-        let Some(mut rest) = rest_behind(&prefix, after).map(str::to_owned) else {
-            continue;
+    while page.names.len() < limit {
+        if budget == 0 {
+            page.searched = Some(at.prefix + &at.rest);
+            break;
+        }
+        let asked = budget.min(limit - page.names.len());
+        let (now, number) = (query.now, count(asked));
+        let rows = if inside {
+            let values = args![&organizations, now, &at.prefix, number, &at.rest];
+            engine.fetch_all(REPOSITORIES, values).await?
+        } else {
+            let values = args![&organizations, now, &at.prefix, number];
+            engine.fetch_all(FOLLOWING, values).await?
         };
-        loop {
-            let missing = limit - page.names.len();
-            if missing == 0 {
-                return Ok(page);
+        for row in &rows {
+            (at.prefix, at.rest) = (row.text(0)?, row.text(1)?);
+            if row.flag(2)? {
+                page.names.push(format!("{}{}", at.prefix, at.rest));
             }
-            if budget == 0 {
-                page.searched = Some(prefix + &rest);
-                return Ok(page);
-            }
-            let asked = missing.min(budget);
-            let values = args![organization, &rest, query.now, count(asked)];
-            let rows = engine.fetch_all(REPOSITORIES, values).await?;
-            for row in &rows {
-                rest = row.text(0)?;
-                if row.flag(1)? {
-                    page.names.push(format!("{prefix}{rest}"));
-                }
-            }
-            budget -= rows.len();
-            if rows.len() < asked {
-                break;
-            }
+        }
+        budget -= rows.len();
+        match (rows.len() < asked, inside) {
+            // What follows the last of them may be of the same organization.
+            (false, _) => inside = true,
+            (true, true) => inside = false,
+            (true, false) => break,
         }
     }
     Ok(page)
@@ -121,35 +160,4 @@ pub(crate) async fn catalog(
 
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// What the full names of each organization begin with, in the order of the full names: with the
-/// slash, "a-b/x" comes before "a/x".
-async fn prefixes(
-    engine: &Engine,
-    organizations: &[OrganizationId],
-) -> Result<Vec<(String, OrganizationId)>, MetadataError> {
-    let given: Vec<_> = organizations
-        .iter()
-        .map(|organization| (organization.0,))
-        .collect();
-    let rows = engine
-        .fetch_all(ORGANIZATIONS, args![&Rows::new(&given)?])
-        .await?;
-    let mut prefixes = rows
-        .iter()
-        .map(|row| Ok((row.text(1)? + "/", row.organization(0)?)))
-        .collect::<Result<Vec<_>, MetadataError>>()?;
-    prefixes.sort();
-    Ok(prefixes)
-}
-
-/// Which repositories of an organization come after a full name: those after the returned name, or
-/// none.
-fn rest_behind<'a>(prefix: &str, after: &'a str) -> Option<&'a str> {
-    match after.strip_prefix(prefix) {
-        Some(rest) => Some(rest),
-        None if after < prefix => Some(""),
-        None => None,
-    }
 }
