@@ -125,7 +125,7 @@ fn measure(
             .iter()
             .filter(|planned| round < rounds.unwrap_or(planned.rounds))
         {
-            for subject in subjects.iter_mut().filter(|subject| planned.work.fits(subject)) {
+            for subject in subjects.iter_mut().filter(|subject| planned.includes(subject)) {
                 let name = subject.kind.name();
                 let figures = planned.work.measure(stage, subject).and_then(|figures| {
                     subject.must_run()?;

@@ -66,7 +66,11 @@ impl Work for Warm {
             // Over loopback nothing is made of the count, and asking for it would disturb.
             (cpu, (self.link == Link::Wire).then(|| stage.counts(&self.image)))
         })?;
-        ensure!(tally.answers > 0, "no answer in {:?}", self.duration);
+        ensure!(
+            tally.answers + tally.bytes > 0,
+            "no answer in {:?}",
+            self.duration
+        );
         let mut figures = self.figures(&tally, process.map(|_| after.0.saturating_sub(before.0)));
         if let (Some(before), Some(after)) = (before.1, after.1) {
             let value = per(after?.requests - before?.requests, tally.answers);
