@@ -37,9 +37,6 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
     /// Whether something that was listed is there still, as it was found.
     fn is_there<'a>(&'a self, found: &'a Found) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// Removes an [empty](StrayKind::Empty) leftover, unless it is in use by now. Touches nothing else.
-    fn tidy<'a>(&'a self, stray: &'a Stray) -> BoxFuture<'a, Result<(), StoreError>>;
-
     /// The id that this storage carries; none before it was given one.
     fn id(&self) -> BoxFuture<'_, Result<Option<StorageId>, StoreError>>;
 
@@ -100,8 +97,6 @@ pub struct Stray {
 pub enum StrayKind {
     /// The place that was made for this key, without bytes: a commit is at work there, or was cut off.
     Unused(StorageKey),
-    /// An empty directory of a digest: a deletion was cut off.
-    Empty,
     /// Nothing that we made.
     Foreign,
 }

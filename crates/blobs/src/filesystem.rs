@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use self::place::Place;
 use crate::{
     Backend, DeleteError, Found, OpenError, OpenFile, Spooled, StorageFault, StorageId, StorageKey,
-    StoreError, Stray,
+    StoreError,
 };
 
 /// A directory of blobs. Every access runs on the blocking pool.
@@ -87,14 +87,6 @@ impl Backend for Filesystem {
         let found = found.clone();
         self.run(
             move |place| place.is_there(&found).map_err(StoreError::Storage),
-            StoreError::Storage,
-        )
-    }
-
-    fn tidy<'a>(&'a self, stray: &'a Stray) -> BoxFuture<'a, Result<(), StoreError>> {
-        let stray = stray.clone();
-        self.run(
-            move |place| place.tidy(&stray).map_err(StoreError::Storage),
             StoreError::Storage,
         )
     }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     Backend, DeleteError, Found, Frames, Ingest, IngestError, OpenError, OpenFile, Spool, StorageFault,
-    StorageId, StorageKey, StoreError, Stray,
+    StorageId, StorageKey, StoreError,
     files::Files,
     filesystem::Filesystem,
     frames::Buffers,
@@ -124,11 +124,6 @@ impl Store {
     /// Whether something that was listed is there still, as it was found.
     pub async fn is_there(&self, found: &Found) -> Result<bool, StoreError> {
         self.backend.is_there(found).await
-    }
-
-    /// Removes an [empty](crate::StrayKind::Empty) leftover, unless it is in use by now. Touches nothing else.
-    pub async fn tidy(&self, stray: &Stray) -> Result<(), StoreError> {
-        self.backend.tidy(stray).await
     }
 
     /// The id that this storage carries; none before it was given one (C4).

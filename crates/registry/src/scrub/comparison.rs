@@ -87,8 +87,8 @@ impl<'a> Comparison<'a> {
     }
 
     async fn turn_pages(&mut self) -> Result<(), Stop> {
-        if let Some(last) = self.files.wanted() {
-            let page = self.engine.store.list(last, PAGE.into()).await;
+        if self.files.is_read() {
+            let page = self.engine.store.list(self.files.last(), PAGE.into()).await;
             let page = page.map_err(Stop::Storage)?;
             self.listed += page
                 .iter()
@@ -97,8 +97,8 @@ impl<'a> Comparison<'a> {
             self.files.fill(page, PAGE.into());
             self.settle().await?;
         }
-        if let Some(last) = self.rows.wanted() {
-            let after = last.map(|stored| stored.key.as_str());
+        if self.rows.is_read() {
+            let after = self.rows.last().map(|stored| stored.key.as_str());
             let page = self.engine.metadata.stored_keys(after, PAGE.into()).await;
             let page = page.map_err(metadata("list stored blobs"))?;
             self.rows.fill(page, PAGE.into());
@@ -223,10 +223,7 @@ impl<'a> Comparison<'a> {
             Repair::PutRight => self.discard(&orphans).await?,
         };
         for found in orphans {
-            let repaired = match key(&found) {
-                Some((key, _)) => discarded.contains(&key),
-                None => self.tidy(&found).await?,
-            };
+            let repaired = key(&found).is_some_and(|(key, _)| discarded.contains(&key));
             self.report(Fault::of_unknown(&found), repaired).await?;
         }
         Ok(())
@@ -240,17 +237,6 @@ impl<'a> Comparison<'a> {
             .metadata
             .discard_unknown_keys(&keys, engine.garbage_not_before());
         discarding.await.map_err(metadata("list keys as garbage"))
-    }
-
-    /// Whether a leftover without a key was ours and is gone.
-    async fn tidy(&self, found: &Found) -> Result<bool, Stop> {
-        match found {
-            Found::Stray(stray) if stray.kind == StrayKind::Empty && self.repair == Repair::PutRight => {
-                self.engine.store.tidy(stray).await.map_err(Stop::Storage)?;
-                Ok(true)
-            }
-            _ => Ok(false),
-        }
     }
 
     async fn report(&mut self, fault: Fault, repaired: bool) -> Result<(), Stop> {
@@ -279,7 +265,7 @@ fn key(found: &Found) -> Option<(String, u64)> {
         Found::Blob(Listed { key, size }) => Some((key.as_str().to_owned(), *size)),
         Found::Stray(stray) => match &stray.kind {
             StrayKind::Unused(key) => Some((key.as_str().to_owned(), 0)),
-            StrayKind::Empty | StrayKind::Foreign => None,
+            StrayKind::Foreign => None,
         },
     }
 }

@@ -60,7 +60,7 @@ impl Fault {
                 bytes: *size,
             },
             Found::Stray(Stray { path, kind }) => match kind {
-                StrayKind::Unused(_) | StrayKind::Empty => Self::EmptyDirectory { path: text(path) },
+                StrayKind::Unused(_) => Self::EmptyDirectory { path: text(path) },
                 StrayKind::Foreign => Self::Leftover { path: text(path) },
             },
         }

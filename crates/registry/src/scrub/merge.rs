@@ -24,9 +24,14 @@ impl<T: Clone> Pages<T> {
         }
     }
 
-    /// The end of the page before, if the next one is needed now.
-    pub(super) fn wanted(&self) -> Option<Option<&T>> {
-        (self.page.is_empty() && !self.ended).then_some(self.last.as_ref())
+    /// Whether the next page is needed now.
+    pub(super) fn is_read(&self) -> bool {
+        self.page.is_empty() && !self.ended
+    }
+
+    /// The end of the last page that was taken.
+    pub(super) fn last(&self) -> Option<&T> {
+        self.last.as_ref()
     }
 
     /// Takes the next page; a page that is not full is the last one.
@@ -117,11 +122,11 @@ mod tests {
             let (mut left, mut right) = (Pages::new(), Pages::new());
             let (mut only_files, mut only_rows, mut both) = (Vec::new(), Vec::new(), Vec::new());
             loop {
-                if let Some(last) = left.wanted() {
-                    left.fill(page(&all_files, last, limit), limit);
+                if left.is_read() {
+                    left.fill(page(&all_files, left.last(), limit), limit);
                 }
-                if let Some(last) = right.wanted() {
-                    right.fill(page(&all_rows, last, limit), limit);
+                if right.is_read() {
+                    right.fill(page(&all_rows, right.last(), limit), limit);
                 }
                 match next(left.front(), right.front()) {
                     Next::File => only_files.extend(left.pop()),

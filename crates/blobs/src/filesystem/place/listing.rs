@@ -46,24 +46,10 @@ impl Place {
         Ok(match found {
             Found::Blob(listed) => there.is_file() && there.len() == listed.size,
             Found::Stray(stray) => match stray.kind {
-                StrayKind::Unused(_) | StrayKind::Empty => there.is_dir() && names(&path)?.is_empty(),
+                StrayKind::Unused(_) => there.is_dir() && names(&path)?.is_empty(),
                 StrayKind::Foreign => true,
             },
         })
-    }
-
-    /// Who is about to make a directory inside it makes it again.
-    pub(in super::super) fn tidy(&self, stray: &Stray) -> Result<(), StorageFault> {
-        if stray.kind != StrayKind::Empty {
-            return Ok(());
-        }
-        let path = self.root().join(&stray.path);
-        match fs::remove_dir(&path) {
-            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
-                Err(failed("delete", &path)(error))
-            }
-            _ => Ok(()),
-        }
     }
 }
 
@@ -94,9 +80,9 @@ impl Page<'_> {
                 for name in &names {
                     self.walk(&at.join(name), depth + 1)?;
                 }
-                if names.is_empty() && depth >= DIGEST {
-                    let unused = key.filter(|_| depth == TOKEN).map(StrayKind::Unused);
-                    self.stray(at, unused.unwrap_or(StrayKind::Empty));
+                // An empty directory of a digest is taken again by whoever needs it.
+                if let Some(key) = key.filter(|_| names.is_empty() && depth == TOKEN) {
+                    self.stray(at, StrayKind::Unused(key));
                 }
             }
             _ => self.stray(at, StrayKind::Foreign),
