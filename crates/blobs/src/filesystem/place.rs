@@ -12,7 +12,7 @@ use std::{
 };
 
 use quayside_failpoints::pass;
-use rustix::fs::OFlags;
+use rustix::fs::{Access, OFlags};
 
 use crate::{DeleteError, OpenError, OpenFile, Spooled, StorageFault, StorageKey, StoreError};
 
@@ -41,6 +41,7 @@ impl Place {
         let first = root.join(TOPS[0]);
         for directory in TOPS.iter().map(|top| root.join(top)).chain([spool.to_owned()]) {
             make_directory(&directory).map_err(StoreError::Storage)?;
+            check_permission(&directory).map_err(StoreError::Storage)?;
         }
         let identity = identity_of(&first).map_err(StoreError::Storage)?;
         if identity_of(spool).map_err(StoreError::Storage)?.0 != identity.0 {
@@ -203,6 +204,15 @@ fn make_directory(path: &Path) -> Result<(), StorageFault> {
         .mode(0o700)
         .create(path)
         .map_err(failed("create directory", path))
+}
+
+/// A directory of somebody else does not get better by waiting. A disk that is read-only for now may.
+fn check_permission(directory: &Path) -> Result<(), StorageFault> {
+    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    match rustix::fs::access(directory, wanted).map_err(io::Error::from) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(failed("use", directory)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the directory of a token, which nobody may have made before (G3), in that of its digest, which a
