@@ -64,6 +64,14 @@ impl Call {
         .await
     }
 
+    /// As [`Call::send`]; nothing if the connection is closed without an answer.
+    pub async fn try_send(self) -> Option<Answer> {
+        soon("the registry answers", async {
+            Some(Answer::read(self.request.send().await.ok()?).await)
+        })
+        .await
+    }
+
     /// Sends it and returns as soon as the head of the answer is there.
     pub async fn open(self) -> reqwest::Response {
         soon("the registry begins to answer", self.request.send())
