@@ -1,6 +1,6 @@
 //! C3, G5: the organizations file is read every 2 s and applied when its content changed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -256,15 +256,21 @@ fn upstream_spec(spec: &Organization) -> Spec {
 /// Gives the tags and pins that never end an end wherever the TTL is not 0 (any more), and says how many that were
 /// (E3). What has an end keeps it.
 pub(crate) async fn limit_endless(engine: &Engine, snapshot: &Snapshot) -> Result<u64, MetadataError> {
-    let mut limited = 0;
-    for served in snapshot
-        .by_name
-        .values()
+    let served = snapshot.by_name.values();
+    let mortal: HashMap<_, _> = served
         .filter(|served| served.spec.ttl.is_some())
-    {
+        .map(|served| (served.id, served))
+        .collect();
+    let ids: Vec<_> = mortal.keys().copied().collect();
+    let mut limited = 0;
+    // Almost always there is none: one question for all, however many there are.
+    for organization in engine.metadata.endless(&ids).await? {
+        let Some(served) = mortal.get(&organization) else {
+            continue;
+        };
         let ends_at = served.end(engine.now());
         loop {
-            let step = engine.metadata.limit_endless(served.id, ends_at).await?;
+            let step = engine.metadata.limit_endless(organization, ends_at).await?;
             if step == 0 {
                 break;
             }

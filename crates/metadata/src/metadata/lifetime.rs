@@ -31,13 +31,14 @@ impl Metadata {
             .await
     }
 
+    /// Those of the organizations that have a tag or pin that never ends.
+    pub async fn endless(&self, organizations: &[OrganizationId]) -> Result<Vec<OrganizationId>> {
+        sweep::endless(&self.engine, organizations).await
+    }
+
     /// Gives up to 256 of an organization's tags and pins that never end an end, and says how many that
     /// were: its TTL is no longer 0 (E3).
     pub async fn limit_endless(&self, organization: OrganizationId, ends_at: i64) -> Result<u64> {
-        // Almost always there is none, and a read is cheaper.
-        if !sweep::has_endless(&self.engine, organization).await? {
-            return Ok(0);
-        }
         let endless = sweep::Endless {
             organization,
             ends_at,

@@ -43,9 +43,12 @@ const DELETE: Statement = Statement::new(
        SELECT CAST(value ->> 0 AS BIGINT), value ->> 1, CAST(value ->> 2 AS BIGINT) FROM json_each($1))",
 );
 
-const IS_ENDLESS: Statement = Statement::new(
+/// Of the organizations `$1`: those with a row that never ends, `$2`.
+const ENDLESS: Statement = Statement::new(
     "find endless rows",
-    "SELECT 1 FROM tag WHERE organization_id = $1 AND ends_at = $2 AND current LIMIT 1",
+    "WITH given (id) AS (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))
+     SELECT g.id FROM given g
+     WHERE EXISTS (SELECT 1 FROM tag t WHERE t.organization_id = g.id AND t.ends_at = $2 AND t.current)",
 );
 
 const LIMIT: Statement = Statement::new(
@@ -65,7 +68,7 @@ const DROP_DEPARTED: Statement = Statement::new(
 
 /// What must stay cheap however much is stored. Organizations are few.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[LOCK, OLDEST, DELETE, IS_ENDLESS, LIMIT];
+pub(crate) const HOT: &[Statement] = &[LOCK, OLDEST, DELETE, ENDLESS, LIMIT];
 
 /// The statements that may look at each organization, and at no more than that.
 #[cfg(test)]
@@ -134,14 +137,15 @@ pub(crate) async fn sweep(tx: &mut Transaction, sweep: &Sweep) -> Result<Swept, 
     })
 }
 
-pub(crate) async fn has_endless(
+pub(crate) async fn endless(
     engine: &Engine,
-    organization: OrganizationId,
-) -> Result<bool, MetadataError> {
-    let row = engine
-        .fetch_optional(IS_ENDLESS, args![organization, NEVER])
+    organizations: &[OrganizationId],
+) -> Result<Vec<OrganizationId>, MetadataError> {
+    let given: Vec<_> = organizations.iter().map(|id| (id.0,)).collect();
+    let rows = engine
+        .fetch_all(ENDLESS, args![&Rows::new(&given)?, NEVER])
         .await?;
-    Ok(row.is_some())
+    rows.iter().map(|row| row.organization(0)).collect()
 }
 
 /// Rows that never end, to be given an end.

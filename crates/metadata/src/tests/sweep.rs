@@ -197,7 +197,11 @@ pub(super) async fn endless_tags_and_pins_get_an_end(db: Fixture) {
     let mortal_again = db.tag("app", "2", &image("mortal", &[]), 0).await;
     assert_eq!(mortal.manifest, mortal_again.manifest);
 
+    let other = db.other_organization().await;
+    let endless = async || db.metadata.endless(&[other, db.acme]).await.unwrap();
+    assert_eq!(endless().await, [db.acme]);
     assert_eq!(db.metadata.limit_endless(db.acme, 777).await.unwrap(), 2);
+    assert_eq!(endless().await, []);
 
     for (admitted, ends_at) in [
         (tagged.unwrap(), 777),
