@@ -206,6 +206,7 @@ impl Form {
                 duration: Duration::from_millis(milliseconds),
             }),
             rounds,
+            without: &[],
         }
     }
 
