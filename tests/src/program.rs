@@ -100,10 +100,8 @@ impl Program {
         for (key, value) in settings.as_object().into_iter().flatten() {
             document[key] = value.clone();
         }
-        std::fs::write(&file, json!({ "organizations": organizations }).to_string())
-            .and_then(|()| std::fs::write(&config, document.to_string()))
-            .expect("write the registry's configuration");
-        Self {
+        std::fs::write(&config, document.to_string()).expect("write the registry's configuration");
+        let program = Self {
             daemon: None,
             binary: binary(edition).await,
             config,
@@ -112,7 +110,21 @@ impl Program {
             admin,
             level: "info".to_owned(),
             user: None,
-        }
+        };
+        program.organize(organizations);
+        program
+    }
+
+    /// Writes these entries as its organizations file, which it reads at its next start or a little later.
+    ///
+    /// # Panics
+    /// If that cannot be written.
+    pub fn organize(&self, organizations: &[Value]) {
+        let document = json!({ "organizations": organizations }).to_string();
+        let fresh = self.home.path().join("organizations.new");
+        std::fs::write(&fresh, document)
+            .and_then(|()| std::fs::rename(&fresh, self.home.path().join("organizations.yaml")))
+            .expect("write the organizations file");
     }
 
     /// Where the OCI API is served; stays the same over a restart.

@@ -22,6 +22,8 @@ pub(super) struct Shelf {
     index: Index,
     /// Under the tag `1` of `moving`, one at a time.
     moving: [Image; 2],
+    /// Under the tag `1` of `giant`: for those who do not get it.
+    giant: Image,
 }
 
 impl Shelf {
@@ -55,6 +57,7 @@ impl Shelf {
             images,
             index: Index::two_platforms(seed, 200_000),
             moving,
+            giant: Image::builder().layer(blob(40, 3_000_000)).build(),
         }
     }
 
@@ -67,6 +70,7 @@ impl Shelf {
         for image in &self.moving {
             upstream.push("moving", "1", image);
         }
+        upstream.push("giant", "1", &self.giant);
     }
 
     /// Points the moving tag at one of its images.
@@ -82,7 +86,7 @@ pub(super) struct Tally {
     pub(super) whole: AtomicUsize,
     /// Bodies that broke off.
     pub(super) broken: AtomicUsize,
-    /// Manifests that were refused because they do not fit.
+    /// Manifests that were refused because they never fit.
     pub(super) refused: AtomicUsize,
 }
 
@@ -100,14 +104,16 @@ pub(super) struct Client {
     pub(super) stop: watch::Receiver<bool>,
 }
 
-/// Whether a manifest may be refused for its size.
+/// How much the organization may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quota {
-    None,
+    /// All there is.
+    Unlimited,
+    /// Every image but the giant, and not all of them at the same time.
     Tight,
 }
 
-/// A pull did not come to its end: the registry went away, or rightly refused.
+/// A pull did not come to its end: the registry went away.
 struct Cut;
 
 /// When a pull began.
@@ -128,12 +134,25 @@ impl Client {
         }
     }
 
+    /// Pulls every image once; none is refused.
+    pub(super) async fn pull_all(&self) {
+        for (number, image) in self.shelf.images.iter().enumerate() {
+            let pull = Pull(Instant::now());
+            let pulled = self.pull(pull, &format!("app{number}"), "1", &[image]).await;
+            assert!(
+                pulled.is_ok() || pull.0.elapsed() > self.life,
+                "app{number} broke off"
+            );
+        }
+    }
+
     async fn act(&mut self) -> Result<(), Cut> {
         let goods = Arc::clone(&self.shelf);
         let number = self.chance.below(goods.images.len());
         let (image, repository) = (&goods.images[number], format!("app{number}"));
         let pull = Pull(Instant::now());
-        match self.chance.below(12) {
+        let kinds = if self.quota == Quota::Tight { 13 } else { 12 };
+        match self.chance.below(kinds) {
             0..5 => self.pull(pull, &repository, "1", &[image]).await,
             5 => self.pull(pull, &repository, image.digest(), &[image]).await,
             6 => {
@@ -154,7 +173,8 @@ impl Client {
                 self.manifest(pull, &repository, "1").await?;
                 self.leave(&repository, &image.layers[0]).await
             }
-            _ => self.head(&repository, image).await,
+            11 => self.head(&repository, image).await,
+            _ => self.refused().await,
         }
     }
 
@@ -210,12 +230,21 @@ impl Client {
         Ok(())
     }
 
+    /// Q4, Q7: what could never fit.
+    async fn refused(&self) -> Result<(), Cut> {
+        let request = self.request(Method::GET, "giant/manifests/1");
+        let response = request.send().await.map_err(|_| Cut)?;
+        let status = response.status();
+        let text = response.text().await.map_err(|_| Cut)?;
+        let told = text.contains("Quota has been exceeded");
+        assert!(status == 403 && told, "the giant: {status} {text}");
+        self.tally.refused.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     async fn head(&self, repository: &str, image: &Image) -> Result<(), Cut> {
         let request = self.request(Method::HEAD, &format!("{repository}/manifests/1"));
         let response = request.send().await.map_err(|_| Cut)?;
-        if self.quota == Quota::Tight && response.status() == 403 {
-            return Err(Cut);
-        }
         assert_eq!(response.status(), 200, "HEAD {repository}");
         let digest = response.headers().get("docker-content-digest");
         assert!(
@@ -242,13 +271,8 @@ impl Client {
         if status == 404 && pull.0.elapsed() > self.life {
             return Err(Cut);
         }
-        let text = || String::from_utf8_lossy(&body).into_owned();
-        if self.quota == Quota::Tight && status == 403 && path.contains("/manifests/") {
-            assert!(text().contains("Quota has been exceeded"), "{path}: {}", text());
-            self.tally.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Cut);
-        }
-        assert!(status.is_success(), "{path}: {status} {}", text());
+        let text = String::from_utf8_lossy(&body);
+        assert!(status.is_success(), "{path}: {status} {text}");
         self.tally.whole.fetch_add(1, Ordering::Relaxed);
         Ok((status, body))
     }
