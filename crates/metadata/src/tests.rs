@@ -155,6 +155,7 @@ contracts! {
     quota:
         dead_content_goes_first_then_what_was_used_longest_ago,
         all_tags_of_a_manifest_go_at_the_latest_use,
+        dead_manifest_ended_with_the_last_of_its_tags,
         refusal_changes_nothing,
         planner_is_told_what_is_needed_and_what_it_weighs_alone,
         what_adds_nothing_needs_no_room,

@@ -170,6 +170,24 @@ pub(super) async fn all_tags_of_a_manifest_go_at_the_latest_use(db: Fixture) {
     assert_eq!(names(&plan.unwrap().pruned), ["other:1"]);
 }
 
+/// Q5: a manifest that is dead ended with the last of its tags and its pin.
+pub(super) async fn dead_manifest_ended_with_the_last_of_its_tags(db: Fixture) {
+    let (shared, other) = (sized("shared", 1000), sized("other", 1000));
+    db.tag("app", "old", &shared, 100).await;
+    db.tag("other", "1", &other, 200).await;
+    db.tag("app", "new", &shared, 300).await;
+    let used = db.usage(db.acme).await;
+    let more = weight(&other, 1000) + 1;
+    for (shortfall, expected) in [(1, vec!["other:1"]), (more, vec!["other:1", "app:new,old"])] {
+        let quota = used - shortfall;
+        let plan = db
+            .metadata
+            .plan_prune(db.acme, Arc::new(Greedy::new(quota)), NOW)
+            .await;
+        assert_eq!(names(&plan.unwrap().pruned), expected);
+    }
+}
+
 /// Q5, M8: not even everything together is enough: nothing has changed, and there is no new repository.
 pub(super) async fn refusal_changes_nothing(db: Fixture) {
     let (kept, large) = (sized("kept", 1000), sized("large", 5000));
