@@ -6,7 +6,7 @@
 pub struct OrganizationId(pub i64);
 
 /// An organization that an accepted organizations file asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OrganizationIdentity {
     /// The `id` of the entry: the resource's UID, or the name.
     pub uid: String,

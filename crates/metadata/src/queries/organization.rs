@@ -1,6 +1,6 @@
 //! Organizations of an accepted file (G5).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::engine::{Engine, Transaction};
 use crate::sql::{Row, Statement, args};
@@ -8,7 +8,7 @@ use crate::{KnownOrganization, MetadataError, OrganizationId, OrganizationIdenti
 
 const KNOWN: Statement = Statement::new(
     "read known organizations",
-    "SELECT id, uid, name, upstream FROM organization WHERE removed_at IS NULL ORDER BY name",
+    "SELECT id, uid, name, upstream, window_ms FROM organization WHERE removed_at IS NULL ORDER BY name",
 );
 
 const FIND: Statement = Statement::new(
@@ -54,15 +54,33 @@ pub(crate) async fn known(engine: &Engine) -> Result<Vec<KnownOrganization>, Met
 }
 
 pub(crate) async fn sync(tx: &mut Transaction, sync: &Sync) -> Result<Vec<OrganizationId>, MetadataError> {
-    let known: Result<Vec<_>, _> = tx.fetch_all(KNOWN, args![]).await?.iter().map(known_of).collect();
-    for organization in displaced(&known?, sync) {
+    let (mut known, mut unchanged) = (Vec::new(), HashMap::new());
+    for row in tx.fetch_all(KNOWN, args![]).await? {
+        let organization = known_of(&row)?;
+        unchanged.insert(identity_of(&organization, row.int(4)?), organization.id);
+        known.push(organization);
+    }
+    for organization in displaced(&known, sync) {
         tx.execute(REMOVE, args![organization, sync.now]).await?;
     }
     let mut ids = Vec::with_capacity(sync.wanted.len());
     for identity in &sync.wanted {
-        ids.push(put(tx, identity).await?);
+        // Almost always almost all of them: pulls wait while this is written.
+        ids.push(match unchanged.get(identity) {
+            Some(id) => *id,
+            None => put(tx, identity).await?,
+        });
     }
     Ok(ids)
+}
+
+fn identity_of(organization: &KnownOrganization, window_ms: i64) -> OrganizationIdentity {
+    OrganizationIdentity {
+        uid: organization.uid.clone(),
+        name: organization.name.clone(),
+        upstream: organization.upstream.clone(),
+        window_ms,
+    }
 }
 
 /// The known organizations that have to make room: those that are absent, and those whose name goes
