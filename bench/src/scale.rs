@@ -107,6 +107,9 @@ fn measure(stage: &Stage, shape: Shape, rounds: u32, results: &mut Results) -> a
     for round in 0..rounds {
         let usage = async |stock: &mut Stock| stock.usage().await;
         let quota = open(stage, &home, usage)?;
+        let (database, now) = (home.database(), now()?);
+        let rows = measure::rows_of_plans(&database, quota.unsigned_abs(), now);
+        record(round, stage.runtime.block_on(rows)?);
         let (running, _) = home.start(Settings {
             quota: Some(quota),
             ..Settings::default()

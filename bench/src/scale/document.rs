@@ -30,7 +30,9 @@ pub(crate) fn section(results: &Results) -> String {
             .median(metric.name, largest)
             .zip(results.median(metric.name, smallest));
         let growth = growth.map(|(large, small)| large / small);
-        let mut row = vec![format!("{}, {}", metric.title, metric.unit.symbol())];
+        let unit = metric.unit.symbol();
+        let name = format!("{}, {unit}", metric.title);
+        let mut row = vec![name.trim_end_matches(", ").to_owned()];
         row.extend(
             medians
                 .iter()

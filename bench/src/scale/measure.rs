@@ -1,8 +1,12 @@
 //! What is asked of a registry over a database of some size.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use quayside_metadata::Metadata;
+use quayside_registry::quota::QuotaPlanner;
 use serde_json::Value;
 
 use super::names::{self, Metric};
@@ -20,6 +24,8 @@ const PAGES: usize = 50;
 const ADMISSIONS: usize = 30;
 /// How many images a round pulls into an organization that is full.
 const PLANS: usize = 10;
+/// A layer for which one image has to go.
+const SMALL: u64 = 1_000_000;
 /// A layer for which dozens of images have to go.
 const LARGE: u64 = 120_000_000;
 /// How long a pass may have to wait for a grace.
@@ -102,12 +108,41 @@ pub(super) fn requests(stage: &Stage, running: &Running, shape: Shape) -> anyhow
 
 /// Pulls into an organization whose quota is used up.
 pub(super) fn plans(stage: &Stage, running: &Running) -> anyhow::Result<Figures> {
-    let small = get(stage, running, &new_images(stage, PLANS, 1_000_000)?)?;
+    let small = get(stage, running, &new_images(stage, PLANS, SMALL)?)?;
     let large = get(stage, running, &new_images(stage, 1, LARGE)?)?;
     Ok(vec![
         (names::PLAN_SMALL, share(&small, 0.5)),
         (names::PLAN_LARGE, share(&large, 0.5)),
     ])
+}
+
+/// How many rows are read to plan for such images. Nothing is changed, and no registry may run.
+pub(super) async fn rows_of_plans(database: &Path, quota: u64, now: i64) -> anyhow::Result<Figures> {
+    let metadata = Metadata::open_sqlite(database)
+        .await
+        .context("open the database")?;
+    let known = metadata
+        .known_organizations()
+        .await
+        .context("read organizations")?;
+    let big = known.iter().find(|organization| organization.name == BIG);
+    let big = big.context("find the big organization")?.id;
+    let mut figures = Figures::new();
+    for (metric, bytes) in [(names::ROWS_SMALL, SMALL), (names::ROWS_LARGE, LARGE)] {
+        let planner = Arc::new(QuotaPlanner::making_room(quota, bytes));
+        let pruning = metadata
+            .plan_prune(big, planner, now)
+            .await
+            .context("plan a prune")?;
+        ensure!(
+            !pruning.pruned.is_empty(),
+            "a plan for {bytes} bytes prunes nothing"
+        );
+        let rows = u32::try_from(pruning.rows_read).unwrap_or(u32::MAX);
+        figures.push((metric, f64::from(rows)));
+    }
+    metadata.close().await;
+    Ok(figures)
 }
 
 /// Makes passes until what went before is gone.
@@ -164,7 +199,7 @@ pub(super) fn tools(stage: &Stage, running: &Running) -> anyhow::Result<Figures>
 }
 
 /// The size of the database.
-pub(super) fn database(path: &std::path::Path) -> (Metric, f64) {
+pub(super) fn database(path: &Path) -> (Metric, f64) {
     (names::DATABASE, mebibytes(size(path)))
 }
 

@@ -58,6 +58,8 @@ metrics! {
     ADMISSION = "scale.admission", "pull of a new image", Milliseconds, Request;
     PLAN_SMALL = "scale.plan.small", "the same over quota, one image goes for it", Milliseconds, Request;
     PLAN_LARGE = "scale.plan.large", "the same over quota, dozens go for it", Milliseconds, Request;
+    ROWS_SMALL = "scale.plan.small.rows", "rows read to plan for one image", Count, Request;
+    ROWS_LARGE = "scale.plan.large.rows", "rows read to plan for dozens", Count, Request;
     TAGS_FIRST = "scale.tags.first", "first page of 100 tags", Milliseconds, Request;
     TAGS_MIDDLE = "scale.tags.middle", "page in the middle", Milliseconds, Request;
     CATALOG_FIRST = "scale.catalog.first", "first page of 100 repositories", Milliseconds, Request;
