@@ -269,10 +269,12 @@ pub(super) async fn deferred_admission_changes_nothing(db: Fixture) {
 pub(super) async fn what_holds_the_pulled_manifest_is_spared(db: Fixture) {
     let child = sized("child", 1000);
     let inner = index("inner", &[&child]);
-    let outer = index("outer", &[&inner]);
+    let heavy = sized("heavy", 5000);
+    let outer = index("outer", &[&inner, &heavy]);
     let signature = referrer("signature", &outer, &[("signature", 500)]);
     db.tag("app", "inner", &inner, 1).await;
     db.tag("app", "outer", &outer, 2).await;
+    db.pin("app", &heavy, 2).await;
     db.tag("other", "1", &sized("other", 2000), 3).await;
     db.tag("other", "2", &sized("another", 2000), 4).await;
     let used = db.usage(db.acme).await;
@@ -283,7 +285,7 @@ pub(super) async fn what_holds_the_pulled_manifest_is_spared(db: Fixture) {
         .await
         .unwrap();
     assert_eq!(names(&admitted.pruned), ["other:2"]);
-    for made in [&child, &inner, &outer, &signature] {
+    for made in [&child, &inner, &outer, &heavy, &signature] {
         assert!(is_held(&db, "app", made).await);
     }
     db.assert_consistent().await;
