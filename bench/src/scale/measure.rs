@@ -24,6 +24,8 @@ const PAGES: usize = 50;
 const ADMISSIONS: usize = 30;
 /// How many images a round pulls into an organization that is full.
 const PLANS: usize = 10;
+/// The same, of images for which dozens have to go.
+const LARGE_PLANS: usize = 3;
 /// A layer for which one image has to go.
 const SMALL: u64 = 1_000_000;
 /// A layer for which dozens of images have to go.
@@ -85,7 +87,7 @@ pub(super) fn requests(stage: &Stage, running: &Running, shape: Shape) -> anyhow
     }
     let new = new_images(stage, ADMISSIONS, 1000)?;
     figures.push((names::ADMISSION, share(&get(stage, running, &new)?, 0.5)));
-    let tag = shape.tags / 20;
+    let tag = shape.tags_of_many() / 2;
     let organization = shape.organizations().len() / 2;
     for (path, metric) in [
         (format!("/v2/{BIG}/{MANY}/tags/list?n=100"), names::TAGS_FIRST),
@@ -95,7 +97,7 @@ pub(super) fn requests(stage: &Stage, running: &Running, shape: Shape) -> anyhow
         ),
         ("/v2/_catalog?n=100".to_owned(), names::CATALOG_FIRST),
         (
-            format!("/v2/_catalog?n=100&last=org-{organization:04}/app"),
+            format!("/v2/_catalog?n=40&last=org-{organization:04}/app"),
             names::CATALOG_MIDDLE,
         ),
     ] {
@@ -109,7 +111,7 @@ pub(super) fn requests(stage: &Stage, running: &Running, shape: Shape) -> anyhow
 /// Pulls into an organization whose quota is used up.
 pub(super) fn plans(stage: &Stage, running: &Running) -> anyhow::Result<Figures> {
     let small = get(stage, running, &new_images(stage, PLANS, SMALL)?)?;
-    let large = get(stage, running, &new_images(stage, 1, LARGE)?)?;
+    let large = get(stage, running, &new_images(stage, LARGE_PLANS, LARGE)?)?;
     Ok(vec![
         (names::PLAN_SMALL, share(&small, 0.5)),
         (names::PLAN_LARGE, share(&large, 0.5)),

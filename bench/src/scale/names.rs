@@ -63,10 +63,10 @@ metrics! {
     TAGS_FIRST = "scale.tags.first", "first page of 100 tags", Milliseconds, Request;
     TAGS_MIDDLE = "scale.tags.middle", "page in the middle", Milliseconds, Request;
     CATALOG_FIRST = "scale.catalog.first", "first page of 100 repositories", Milliseconds, Request;
-    CATALOG_MIDDLE = "scale.catalog.middle", "page of repositories of 100 organizations", Milliseconds, Request;
+    CATALOG_MIDDLE = "scale.catalog.middle", "page of repositories of 40 organizations", Milliseconds, Request;
     GC_RELEASE = "scale.gc.release", "pass that releases 10 dead tags", Milliseconds, Worker;
     GC_COLLECT = "scale.gc.collect", "pass that collects them", Milliseconds, Worker;
-    GC_DELETE = "scale.gc.delete", "pass that deletes their bytes", Milliseconds, Worker;
+    GC_DELETE = "scale.gc.delete", "pass that deletes what they left", Milliseconds, Worker;
     GC_IDLE = "scale.gc.idle", "pass that finds nothing", Milliseconds, Worker;
     START = "scale.start", "start until the first answer", Milliseconds, Process;
     IDLE = "scale.rss.idle", "memory after the start", Mebibytes, Process;

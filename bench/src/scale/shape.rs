@@ -15,10 +15,12 @@ pub(super) const MANY: &str = "many";
 const INDEXES: u32 = 10;
 /// One tag of this many has its configuration in storage, to be asked for.
 const ON_DISK: u32 = 20;
-/// The tags of a repository that is not [`MANY`].
-const PER_REPOSITORY: u32 = 90;
+/// The tags of a repository that is not [`MANY`]: so few that the smallest database fills a page of the catalog.
+const PER_REPOSITORY: u32 = 4;
 /// One organization of this many tags, the big one included.
 const PER_ORGANIZATION: u32 = 100;
+/// As many organizations as a page of the catalog needs.
+const LEAST_ORGANIZATIONS: u32 = 100;
 
 /// The layers of an image: how many tags share each of them, and how many bytes it has.
 const LAYERS: [(u32, u64); 9] = [
@@ -71,16 +73,22 @@ pub(super) struct Tag {
 impl Shape {
     /// The names of all organizations, the big one first.
     pub(super) fn organizations(self) -> Vec<String> {
-        let others = (1..self.tags.div_ceil(PER_ORGANIZATION)).map(|number| format!("org-{number:04}"));
+        let count = self.tags.div_ceil(PER_ORGANIZATION).max(LEAST_ORGANIZATIONS);
+        let others = (1..count).map(|number| format!("org-{number:04}"));
         std::iter::once(BIG.to_owned()).chain(others).collect()
     }
 
     /// The repository in which a tag of the big organization is.
     pub(super) fn repository(self, tag: u32) -> String {
-        match tag.checked_sub(self.tags / 10) {
+        match tag.checked_sub(self.tags_of_many()) {
             None => MANY.to_owned(),
-            Some(place) => format!("app-{:04}", place / PER_REPOSITORY),
+            Some(place) => format!("app-{:05}", place / PER_REPOSITORY),
         }
+    }
+
+    /// How many tags [`MANY`] has: half of all, several pages of them in the smallest database.
+    pub(super) fn tags_of_many(self) -> u32 {
+        self.tags / 2
     }
 
     /// Where a tag of the big organization is pulled.
@@ -208,15 +216,15 @@ mod tests {
     #[test]
     fn a_tag_is_where_its_path_says() {
         let shape = Shape { tags: 1000 };
-        let tag = shape.tag(120);
+        let tag = shape.tag(510);
         assert_eq!(tag.manifests.len(), 3);
-        assert_eq!(shape.path_of_tag(120), "/v2/big/app-0000/manifests/v000120");
+        assert_eq!(shape.path_of_tag(510), "/v2/big/app-00002/manifests/v000510");
         let digest = &tag.manifests[0].digest;
         assert_eq!(
-            shape.path_of_digest(120),
-            format!("/v2/big/app-0000/manifests/{digest}")
+            shape.path_of_digest(510),
+            format!("/v2/big/app-00002/manifests/{digest}")
         );
-        assert_eq!(shape.repository(99), MANY);
+        assert_eq!(shape.repository(499), MANY);
     }
 
     #[test]
