@@ -13,7 +13,6 @@ mod origin;
 mod output;
 mod process;
 mod relay;
-#[allow(dead_code, unused_imports, reason = "the workloads are being written")]
 mod report;
 mod run;
 mod scale;
