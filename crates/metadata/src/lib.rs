@@ -40,7 +40,7 @@ pub use metadata::Metadata;
 pub use organization::{KnownOrganization, OrganizationId, OrganizationIdentity};
 pub use planner::{
     Candidate, Demand, Eviction, Node, Opening, Page, Plan, Planner, PruneError, Pruned, Pruning, Refusal,
-    Standing, Step, Unlimited, Weight,
+    Standing, Start, Step, Unlimited, Weight,
 };
 pub use renewal::{RESOLVED_FOR_MS, Renewal};
 pub use scrub::{KeyPlace, StoredKey, StoredTotal};

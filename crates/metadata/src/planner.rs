@@ -31,18 +31,32 @@ pub enum Opening {
     Admit,
     /// It cannot be made to fit.
     Refuse(Refusal),
-    /// Something would have to go, and this planner makes no plan: nothing changes, so that the caller
-    /// can write its renewals first and ask again (M15).
-    Defer,
-    /// Something has to go; the candidates tell what.
+    /// Something has to go, if that helps.
     Plan(Box<dyn Plan>),
 }
 
 /// A plan in the making.
 pub trait Plan: Send {
+    /// Called once, before any candidate is read: `staying_bytes` is what the organization would still
+    /// hold if every candidate went, the pulled manifest and whatever stays with it (Q5). A plan that
+    /// would be in vain is refused here, for what it costs to look at that alone.
+    fn start(&mut self, staying_bytes: u64) -> Start;
+
     /// Takes the next candidates, in the order of Q5. Not called again once it has decided; the last
     /// page must be answered by a decision.
     fn page(&mut self, page: &Page) -> Step;
+}
+
+/// A plan's answer to what would stay in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The candidates tell what goes.
+    Go,
+    /// This planner makes no plan: nothing changes, so that the caller can write its renewals first and
+    /// ask again (M15).
+    Defer,
+    /// It would not be enough.
+    Refuse(Refusal),
 }
 
 /// A plan's answer to a page of candidates.

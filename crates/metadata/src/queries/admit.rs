@@ -250,7 +250,7 @@ async fn make_room(
         demand: Demand {
             usage_bytes: admitted.usage_bytes,
             needed_bytes: admitted.needed_bytes,
-            alone_bytes: count::alone(tx, admitted.manifest).await?,
+            alone_bytes: count::weight(tx, &[admitted.manifest]).await?,
         },
         now: request.now,
     };

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use quayside_oci::Digest;
 
 use crate::engine::Transaction;
-use crate::queries::release;
+use crate::queries::{count, release};
 use crate::sql::{Rows, Statement, args};
 use crate::{Candidate, ManifestId, MetadataError, Node, OrganizationId, Page, Standing, Weight};
 
@@ -57,6 +57,19 @@ const HOLDERS: Statement = Statement::new(
        AND s.released_at IS NULL",
 );
 
+/// What the manifests `$1` hold, whatever else holds it.
+const BELOW: Statement = Statement::new(
+    "find what manifests hold",
+    "WITH given (id) AS (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))
+     SELECT m.id FROM manifest_child c
+     JOIN manifest m ON m.repository_id = c.repository_id AND m.digest = c.digest
+     WHERE c.parent_id IN (SELECT id FROM given) AND m.released_at IS NULL
+     UNION
+     SELECT m.id FROM manifest s
+     JOIN manifest m ON m.repository_id = s.repository_id AND m.subject = s.digest
+     WHERE s.id IN (SELECT id FROM given) AND m.released_at IS NULL",
+);
+
 const DIGESTS: Statement = Statement::new(
     "find digests of manifests",
     "WITH given (id) AS (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))
@@ -74,7 +87,7 @@ const WEIGHTS: Statement = Statement::new(
 
 /// What must stay cheap however much is stored.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[ENDED, USED, LATEST, HOLDERS, DIGESTS, WEIGHTS];
+pub(crate) const HOT: &[Statement] = &[ENDED, USED, LATEST, HOLDERS, BELOW, DIGESTS, WEIGHTS];
 
 /// The latest of a manifest's rows.
 #[derive(Clone, Copy)]
@@ -140,6 +153,27 @@ impl Candidates {
     /// How many rows were read so far, of all tables.
     pub(crate) fn rows_read(&self) -> u64 {
         self.rows_read
+    }
+
+    /// How many bytes would still count if every candidate went: what is spared is held by something that
+    /// is spared as well, and holds all that is below it, whatever pins that has of its own. Takes what
+    /// the pulled manifest touches, not what is stored.
+    pub(crate) async fn staying(&mut self, tx: &mut Transaction) -> Result<u64, MetadataError> {
+        let mut found = self.spared.clone();
+        let mut work: Vec<ManifestId> = found.iter().copied().collect();
+        while !work.is_empty() {
+            let below = tx.fetch_all(BELOW, args![&Rows::manifests(&work)?]).await?;
+            self.rows_read += below.len() as u64;
+            work.clear();
+            for row in below {
+                let manifest = row.manifest(0)?;
+                if found.insert(manifest) {
+                    work.push(manifest);
+                }
+            }
+        }
+        let found: Vec<ManifestId> = found.into_iter().collect();
+        count::weight(tx, &found).await
     }
 
     /// The next page. It has a candidate, unless it is the last one.

@@ -44,7 +44,7 @@ const NEEDED: Statement = Statement::new(
 );
 
 const ALONE: Statement = Statement::new(
-    "weigh manifest alone",
+    "weigh manifests alone",
     concat!(
         named!("$1"),
         " SELECT CAST(COALESCE(SUM(n.size), 0) AS BIGINT) FROM named n"
@@ -141,8 +141,12 @@ pub(crate) async fn hold(
     Ok(())
 }
 
-/// How many bytes a manifest and the blobs that it names weigh, counted or not (Q4).
-pub(crate) async fn alone(tx: &mut Transaction, manifest: ManifestId) -> Result<u64, MetadataError> {
-    let row = tx.fetch_one(ALONE, args![&Rows::manifests(&[manifest])?]).await?;
+/// How many bytes manifests and the blobs that they name weigh, each digest once, counted or not: of one
+/// manifest what Q4 asks, of all that are held the usage.
+pub(crate) async fn weight(tx: &mut Transaction, manifests: &[ManifestId]) -> Result<u64, MetadataError> {
+    if manifests.is_empty() {
+        return Ok(0);
+    }
+    let row = tx.fetch_one(ALONE, args![&Rows::manifests(manifests)?]).await?;
     row.count(0)
 }

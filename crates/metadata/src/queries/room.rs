@@ -8,7 +8,7 @@ use crate::queries::{release, usage};
 use crate::sql::{Rows, Statement, args};
 use crate::{
     Candidate, Demand, ManifestId, MetadataError, Opening, OrganizationId, Plan, Planner, Pruned, Pruning,
-    Refusal, Step,
+    Refusal, Start, Step,
 };
 
 /// How many candidates go at once, so that no statement takes too much.
@@ -57,7 +57,7 @@ pub(crate) async fn make(
     room: &Room,
     planner: &dyn Planner,
 ) -> Result<Made, MetadataError> {
-    let plan = match planner.open(&room.demand) {
+    let mut plan = match planner.open(&room.demand) {
         Opening::Admit => {
             return Ok(Made::Pruned(Pruning {
                 usage_bytes: room.demand.usage_bytes,
@@ -65,10 +65,14 @@ pub(crate) async fn make(
             }));
         }
         Opening::Refuse(refusal) => return Ok(Made::Refused(refusal)),
-        Opening::Defer => return Ok(Made::Deferred),
         Opening::Plan(plan) => plan,
     };
     let mut candidates = Candidates::new(tx, room.organization, room.pulled, room.now).await?;
+    match plan.start(candidates.staying(tx).await?) {
+        Start::Go => {}
+        Start::Defer => return Ok(Made::Deferred),
+        Start::Refuse(refusal) => return Ok(Made::Refused(refusal)),
+    }
     let evicted = match ask(tx, &mut candidates, plan).await? {
         Ok(evicted) => evicted,
         Err(refusal) => return Ok(Made::Refused(refusal)),

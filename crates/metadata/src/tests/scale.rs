@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::fixture::{Fixture, TTL, image};
-use super::quota::planner::First;
+use super::fixture::{Fixture, TTL, image, index};
+use super::quota::planner::{First, Greedy};
 use crate::sql::args;
-use crate::{Hold, NEVER};
+use crate::{AdmitError, Hold, NEVER};
 
 /// When the rows of the dead may go: a Window of 1 s and the slack after the TTL.
 const DUE: i64 = TTL + 1000 + SLACK;
@@ -23,6 +23,8 @@ struct Work {
     rows: u64,
     /// The rows that were read for a plan of a thousand images.
     rows_of_thousand: u64,
+    /// Instructions of an admission that is refused, because its index holds too much that stays.
+    refused: u64,
 }
 
 /// Images with live tags, a body and a layer of their own and one that they share, as admissions leave them.
@@ -96,15 +98,28 @@ async fn measure(db: &Fixture, live: i64) -> Work {
     let prune = instructions.swap(0, Ordering::Relaxed);
     assert_eq!(admitted.pruned[0].tags, ["1"]);
     let plan = metadata.plan_prune(db.acme, Arc::new(First(1000)), DUE).await;
+    let rows_of_thousand = plan.unwrap().rows_read;
+
+    let (here, new) = (
+        image("here", &[("here", 5000)]),
+        image("there", &[("there", 5000)]),
+    );
+    db.tag("list", "1", &index("list", &[&here, &new]), DUE).await;
+    db.pin("list", &here, DUE).await;
+    let admission = new.admission(db.acme, "list", Hold::Pin { ends_at: DUE + TTL }, DUE);
+    instructions.store(0, Ordering::Relaxed);
+    let refused = metadata.admit(&admission, Arc::new(Greedy::new(9999))).await;
+    assert!(matches!(refused, Err(AdmitError::Quota(_))), "{refused:?}");
     Work {
         pass,
         prune,
         rows: admitted.rows_read,
-        rows_of_thousand: plan.unwrap().rows_read,
+        rows_of_thousand,
+        refused: instructions.swap(0, Ordering::Relaxed),
     }
 }
 
-/// G2, Q5: a pass reads what died and a plan reads as far as it has to, whether two thousand images are
+/// G2, Q5: a pass reads what died, a plan reads as far as it has to, and a refusal reads what is pulled, whether two thousand images are
 /// alive beside that or fifty times as many. Every row that is read takes an instruction at least.
 pub(super) async fn work_does_not_grow_with_what_is_alive(few: Fixture) {
     let many = Fixture::sqlite().await;
@@ -112,6 +127,7 @@ pub(super) async fn work_does_not_grow_with_what_is_alive(few: Fixture) {
     few.assert_consistent().await;
     assert!(large.pass < small.pass + 100, "{small:?} {large:?}");
     assert!(large.prune < small.prune + 100, "{small:?} {large:?}");
+    assert!(large.refused < small.refused + 100, "{small:?} {large:?}");
     assert!(large.pass < 20_000 && large.prune < 20_000, "{large:?}");
     assert_eq!(
         (large.rows, large.rows_of_thousand),

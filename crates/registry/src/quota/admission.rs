@@ -4,7 +4,7 @@ mod graph;
 #[cfg(test)]
 mod tests;
 
-use quayside_metadata::{Demand, Eviction, ManifestId, Opening, Page, Plan, Planner, Refusal, Step};
+use quayside_metadata::{Demand, Eviction, ManifestId, Opening, Page, Plan, Planner, Refusal, Start, Step};
 
 use graph::Graph;
 
@@ -61,21 +61,23 @@ impl Planner for QuotaPlanner {
         if demand.alone_bytes.saturating_add(self.room_bytes) > self.quota_bytes {
             return Opening::Refuse(refusal);
         }
-        match self.planning {
-            Planning::WithoutPlan => Opening::Defer,
-            Planning::WithPlan => Opening::Plan(Box::new(QuotaPlan {
-                refusal,
-                shortfall,
-                graph: Graph::default(),
-                taken: Vec::new(),
-            })),
-        }
+        Opening::Plan(Box::new(QuotaPlan {
+            planning: self.planning,
+            refusal,
+            usage_bytes: demand.usage_bytes,
+            shortfall,
+            graph: Graph::default(),
+            taken: Vec::new(),
+        }))
     }
 }
 
 /// Takes candidates until they cover the shortfall, and puts back what is not needed for that (Q5).
 struct QuotaPlan {
+    planning: Planning,
     refusal: Refusal,
+    /// With the new content.
+    usage_bytes: u64,
     /// How many bytes have to go.
     shortfall: u64,
     graph: Graph,
@@ -84,6 +86,17 @@ struct QuotaPlan {
 }
 
 impl Plan for QuotaPlan {
+    fn start(&mut self, staying_bytes: u64) -> Start {
+        // Q5: everything that may go is not enough. No renewal that waits can change that.
+        if self.usage_bytes.saturating_sub(staying_bytes) < self.shortfall {
+            return Start::Refuse(self.refusal);
+        }
+        match self.planning {
+            Planning::WithoutPlan => Start::Defer,
+            Planning::WithPlan => Start::Go,
+        }
+    }
+
     fn page(&mut self, page: &Page) -> Step {
         self.graph.learn(&page.nodes, &page.weights);
         for candidate in &page.candidates {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use crate::{
-    Candidate, Demand, Eviction, ManifestId, Node, Opening, Page, Plan, Planner, Refusal, Step, Weight,
+    Candidate, Demand, Eviction, ManifestId, Node, Opening, Page, Plan, Planner, Refusal, Start, Step, Weight,
 };
 
 /// Q4 and Q5 to the letter, and slowly. Remembers what it was asked.
@@ -20,6 +20,8 @@ pub(in crate::tests) struct Seen {
     /// In the order in which they came.
     pub(in crate::tests) candidates: Vec<Candidate>,
     pub(in crate::tests) pages: usize,
+    /// What would have stayed without all candidates, if it was told.
+    pub(in crate::tests) staying: Option<u64>,
 }
 
 impl Greedy {
@@ -105,6 +107,16 @@ impl Known {
 }
 
 impl Plan for (Arc<Greedy>, Known) {
+    fn start(&mut self, staying_bytes: u64) -> Start {
+        let (planner, known) = self;
+        planner.seen.lock().unwrap().staying = Some(staying_bytes);
+        if staying_bytes > known.quota {
+            Start::Refuse(known.refusal())
+        } else {
+            Start::Go
+        }
+    }
+
     fn page(&mut self, page: &Page) -> Step {
         let (planner, known) = self;
         let mut seen = planner.seen.lock().unwrap();
@@ -132,11 +144,8 @@ impl Plan for (Arc<Greedy>, Known) {
             });
             return Step::Evict(evictions.collect());
         }
-        if page.last {
-            Step::Refuse(known.refusal())
-        } else {
-            Step::More
-        }
+        assert!(!page.last, "went on although nothing could help");
+        Step::More
     }
 }
 
@@ -151,6 +160,10 @@ impl Planner for Told {
 }
 
 impl Plan for Told {
+    fn start(&mut self, _: u64) -> Start {
+        Start::Go
+    }
+
     fn page(&mut self, page: &Page) -> Step {
         if page.last {
             Step::Evict(unweighed(&self.0))
@@ -170,11 +183,48 @@ fn unweighed(manifests: &[ManifestId]) -> Vec<Eviction> {
 }
 
 /// Makes no plan.
+#[derive(Clone, Copy)]
 pub(in crate::tests) struct Deferring;
 
 impl Planner for Deferring {
     fn open(&self, _: &Demand) -> Opening {
-        Opening::Defer
+        Opening::Plan(Box::new(*self))
+    }
+}
+
+impl Plan for Deferring {
+    fn start(&mut self, _: u64) -> Start {
+        Start::Defer
+    }
+
+    fn page(&mut self, _: &Page) -> Step {
+        panic!("asked again")
+    }
+}
+
+/// Evicts everything that it may, in vain or not.
+#[derive(Clone, Default)]
+pub(in crate::tests) struct Everything(Vec<ManifestId>);
+
+impl Planner for Everything {
+    fn open(&self, _: &Demand) -> Opening {
+        Opening::Plan(Box::<Self>::default())
+    }
+}
+
+impl Plan for Everything {
+    fn start(&mut self, _: u64) -> Start {
+        Start::Go
+    }
+
+    fn page(&mut self, page: &Page) -> Step {
+        self.0
+            .extend(page.candidates.iter().map(|candidate| candidate.manifest));
+        if page.last {
+            Step::Evict(unweighed(&self.0))
+        } else {
+            Step::More
+        }
     }
 }
 
@@ -202,6 +252,10 @@ impl Planner for First {
 }
 
 impl Plan for (usize, Vec<ManifestId>) {
+    fn start(&mut self, _: u64) -> Start {
+        Start::Go
+    }
+
     fn page(&mut self, page: &Page) -> Step {
         let (wanted, seen) = self;
         seen.extend(page.candidates.iter().map(|candidate| candidate.manifest));

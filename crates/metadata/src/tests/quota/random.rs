@@ -6,7 +6,7 @@ use proptest::test_runner::TestRunner;
 
 use std::sync::Arc;
 
-use super::planner::{Greedy, Told};
+use super::planner::{Everything, Greedy, Told};
 use super::{dump, order};
 use crate::tests::fixture::{Fixture, Made, TTL, image, index, referrer, subject_index};
 use crate::{AdmitError, Hold, ManifestId, PruneError};
@@ -233,6 +233,17 @@ async fn admit(db: &Fixture, made: &[Made], situation: &Situation) -> Result<(),
         Err(AdmitError::Quota(refusal)) => {
             prop_assert_eq!(refusal.used_bytes, used);
             prop_assert_eq!(dump(db).await, before);
+            let seen = planner.seen();
+            prop_assert_eq!(seen.pages, 0, "planned in vain");
+            if let Some(staying) = seen.staying {
+                // Exactly what would be left without everything that may go, which is too much.
+                let stripped = db
+                    .metadata
+                    .admit(&admission, Arc::new(Everything::default()))
+                    .await;
+                prop_assert_eq!(stripped.unwrap().usage_bytes, staying);
+                prop_assert!(staying > quota);
+            }
         }
         Err(error) => panic!("{error:?}"),
     }
