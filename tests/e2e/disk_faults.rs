@@ -98,7 +98,7 @@ fn leave(disk: &Path, free: u64) -> PathBuf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_is_full_at_any_write_harms_nobody() {
     let directory = tempfile::tempdir().unwrap();
-    let disk = SmallDisk::mount(directory.path().join("disk"), "size=16m");
+    let disk = SmallDisk::mount(directory.path().join("disk"), "size=40m");
     let database = disk.path().join("quayside.db");
     let blobs = disk.path().join("blobs");
     let settings = json!({
@@ -109,7 +109,7 @@ async fn a_disk_that_is_full_at_any_write_harms_nobody() {
     let mut program = Program::start_with(&[acme(&upstream)], settings).await;
     let client = Client::new();
     let (step, end) = if is_long() {
-        (4_096, 600_000)
+        (8_192, 600_000)
     } else {
         (49_152, 500_000)
     };
@@ -236,7 +236,9 @@ async fn directories_without_permission_pass_through_and_heal() {
         .enumerate()
     {
         let seen = program.log().len();
-        closed.iter().for_each(|name| allow(&blobs.join(name), 0o000));
+        for name in closed {
+            allow(&blobs.join(name), 0o000);
+        }
         let (tag, image) = ((number + 1).to_string(), &images[number + 1]);
         for _ in 0..2 {
             assert!(client.pull(&program, &tag, image).await, "{closed:?}");
@@ -255,7 +257,9 @@ async fn directories_without_permission_pass_through_and_heal() {
             let scrubbed = program.run(&["scrub", "--repair"]).await;
             assert_eq!(scrubbed.code, Some(1), "{scrubbed}");
         }
-        closed.iter().for_each(|name| allow(&blobs.join(name), 0o700));
+        for name in closed {
+            allow(&blobs.join(name), 0o700);
+        }
         eventually("the image is stored", || async {
             client.pull(&program, &tag, image).await && count(&program).await == 2 * (number + 2)
         })

@@ -1,5 +1,6 @@
 //! Beside pulls, collections, and other comparisons.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Method;
@@ -29,8 +30,11 @@ async fn there_is_no_false_alarm_while_everything_comes_and_goes() {
     }
     let acme = Organization::of(&upstream).ttl(60).window(0);
     let mut house = House::with(acme).await;
+    let compared = AtomicU64::new(0);
     let life = async {
-        for _ in 0..rounds() {
+        let mut round = 0;
+        while round < rounds() || compared.load(Ordering::Relaxed) == 0 {
+            round += 1;
             let pulls = images.iter().enumerate().map(async |(number, image)| {
                 let name = format!("app{number}");
                 house.manifest(&name, "1").await.assert_body(image.body());
@@ -41,21 +45,18 @@ async fn there_is_no_false_alarm_while_everything_comes_and_goes() {
             futures::future::join_all(pulls).await;
             // They die, are released, collected and deleted.
             for _ in 0..3 {
-                house.advance(GRACE + Duration::from_secs(60));
+                house.advance(GRACE + Duration::from_mins(1));
                 house.collect().await;
             }
         }
     };
     let watch = async {
-        let mut compared = 0;
         loop {
-            for (method, path) in [(Method::POST, "/scrub"), (Method::POST, "/scrub/verify")] {
-                let scrubbed = scrub(&house, method, path).await;
+            for path in ["/scrub", "/scrub/verify"] {
+                let scrubbed = scrub(&house, Method::POST, path).await;
                 scrubbed.assert_clean();
-                compared += scrubbed.report["blobs"].as_u64().unwrap();
-                if compared > 0 {
-                    COMPARED.store(true, std::sync::atomic::Ordering::Relaxed);
-                }
+                let blobs = scrubbed.report["blobs"].as_u64().unwrap();
+                compared.fetch_add(blobs, Ordering::Relaxed);
             }
         }
     };
@@ -63,14 +64,8 @@ async fn there_is_no_false_alarm_while_everything_comes_and_goes() {
         () = life => {}
         () = watch => {}
     }
-    assert!(
-        COMPARED.load(std::sync::atomic::Ordering::Relaxed),
-        "no comparison met a blob"
-    );
     house.audit().await;
 }
-
-static COMPARED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 /// O5: one comparison at a time; a second one is told so, and who goes away makes room.
 #[tokio::test]
