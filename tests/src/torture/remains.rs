@@ -19,8 +19,6 @@ pub enum Age {
     Released,
     /// Every entry of the garbage list: its bytes can be deleted.
     Garbage,
-    /// Every fill that is recorded: nobody goes on with it.
-    Fills,
 }
 
 /// Database and files of a registry, which may run or not.
@@ -112,7 +110,6 @@ impl Remains {
             Age::Tags => "UPDATE tag SET ends_at = 1, pulled_at = 1, checked_at = 1",
             Age::Released => "UPDATE manifest SET released_at = 1 WHERE released_at IS NOT NULL",
             Age::Garbage => "UPDATE garbage SET not_before = 1",
-            Age::Fills => "UPDATE fill SET expires_at = 1",
         };
         self.change(statement).await;
     }

@@ -30,6 +30,8 @@ pub(super) struct Goods {
     /// `app:1` of the upstream that wants a login; its layer is in `free:1` of the other one, too.
     secret: Image,
     free: Image,
+    /// `lost:1`: its bytes get lost.
+    lost: Image,
 }
 
 impl Goods {
@@ -66,6 +68,7 @@ impl Goods {
             truth: image("truth", &[&disputed]),
             secret: image("secret", &[&kept]),
             free: image("free", &[&kept]),
+            lost: image("lost", &[&layer(10)]),
             app,
             signature,
             lies,
@@ -82,6 +85,7 @@ impl Goods {
         open.push("lies", "1", &self.lies);
         open.push("truth", "1", &self.truth);
         open.push("free", "1", &self.free);
+        open.push("lost", "1", &self.lost);
         closed.push("app", "1", &self.secret);
     }
 }
@@ -140,14 +144,19 @@ impl Story for Life {
     async fn live(&mut self, failpoint: Failpoint<'_>) -> Result {
         self.scene.launch(failpoint).await?;
         self.pull().await?;
-        self.lose_bytes().await?;
         self.revive().await?;
         self.bring_back().await?;
+        self.scene.expire().await?;
+        // Last, because its garbage has no file: the first that is deleted has to be worth it.
+        self.lose_bytes().await?;
         self.scene.expire().await
     }
 
     async fn go_on(&mut self) -> Result {
-        self.pull().await
+        self.pull().await?;
+        self.scene.image("acme/lost", "1", &self.goods.lost).await?;
+        self.scene.quiet().await?;
+        self.scene.collect().await
     }
 }
 
@@ -190,12 +199,11 @@ impl Life {
 
     /// B8: a file is lost behind the registry's back.
     async fn lose_bytes(&self) -> Result {
-        // Read once only, so that the registry does not hold its file open.
-        let image = &self.goods.app[1];
-        let layer = &image.layers[1];
-        let scene = &self.scene;
-        scene.rob(Some(&layer.digest));
-        scene.image("acme/app", "1", image).await?;
+        let (scene, image) = (&self.scene, &self.goods.lost);
+        scene.image("acme/lost", "1", image).await?;
+        scene.quiet().await?;
+        scene.rob(Some(&image.layers[0].digest));
+        scene.image("acme/lost", "1", image).await?;
         scene.quiet().await?;
         scene.rob(None);
         scene.collect().await
