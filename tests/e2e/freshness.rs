@@ -378,10 +378,10 @@ async fn finishes_a_fetch_whose_client_left() {
         scene.house.number("SELECT count(*) FROM manifest").await == 1
     })
     .await;
-    scene
-        .house
-        .manifest("alpine", "1")
-        .await
-        .assert_cache("REVALIDATED");
+    // Who comes while the fetch still tidies up gets its result; who comes later, a check.
+    eventually("the fetch is over", || async {
+        scene.house.manifest("alpine", "1").await.header("x-cache") == "REVALIDATED"
+    })
+    .await;
     assert_eq!(scene.manifest_gets(), 1);
 }

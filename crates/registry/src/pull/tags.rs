@@ -68,6 +68,16 @@ impl Engine {
         }
     }
 
+    /// The row that a check compares with. Of a live tag memory knows enough: it is fresh, and whoever changes the row
+    /// in this process forgets it there.
+    async fn find_to_check(&self, key: &TagKey) -> Result<Option<Arc<TagEntry>>, PullError> {
+        let known = self.warm.tag(key, self.now());
+        match known.filter(|entry| entry.facts().is_live(self.now())) {
+            Some(entry) => Ok(Some(entry)),
+            None => self.read_settled(key).await,
+        }
+    }
+
     /// As the database has it once everything that pulls did to it is written.
     async fn read_settled(&self, key: &TagKey) -> Result<Option<Arc<TagEntry>>, PullError> {
         match self.read_tag(key).await? {
@@ -105,7 +115,7 @@ impl Engine {
     }
 
     async fn refresh_alone(&self, served: &Served, key: &TagKey, before: Seen, arrived: i64) -> Refreshed {
-        let entry = match self.read_settled(key).await {
+        let entry = match self.find_to_check(key).await {
             Ok(entry) => entry,
             // O2: while the database is away, what is in memory goes on for as long as it is fresh.
             Err(error) => match self.warm.tag(key, self.now()) {
@@ -120,9 +130,12 @@ impl Engine {
                 .map_or_else(Refreshed::Failed, Refreshed::Stored);
         };
         let facts = entry.facts();
-        // Another flight fetched it between this request's look at the cache and this flight.
+        // Another flight fetched or confirmed it between this request's look at the cache and this flight.
         if facts.is_live(self.now()) && facts.checked_at >= arrived && seen(Some(&entry)) != before {
-            return Refreshed::Stored(entry);
+            return match before {
+                Some((known, _)) if known == entry.ready.id => Refreshed::Confirmed(entry),
+                _ => Refreshed::Stored(entry),
+            };
         }
         self.check_tag(served, key, entry).await
     }
