@@ -144,8 +144,12 @@ impl Plan for (Arc<Greedy>, Known) {
             });
             return Step::Evict(evictions.collect());
         }
-        assert!(!page.last, "went on although nothing could help");
-        Step::More
+        if page.last {
+            // Only where manifests do not agree on the size of a blob is this not known at the start.
+            Step::Refuse(known.refusal())
+        } else {
+            Step::More
+        }
     }
 }
 
