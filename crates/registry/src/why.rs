@@ -177,6 +177,7 @@ impl Witness<'_> {
             method,
             viewer,
             anonymous: access.who == Who::Anonymous,
+            limited: place.quota_bytes.is_some(),
             checks_paused: engine.backoffs.skips(&served.check_key, engine.now()),
             address: Arc::clone(&served.address),
             now: engine.now(),

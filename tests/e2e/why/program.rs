@@ -74,6 +74,7 @@ async fn why_is_told_to_people_and_programs() {
         "next GET      asks upstream whether it has moved: it is live (M3)",
         "it has not moved: 200 REVALIDATED, lives on (M3)",
         "it has moved: 200 MISS, lives on (M4)",
+        "what upstream has does not fit: 403 (Q5)",
         "upstream refuses: 403 (M7)",
         "upstream is away, upstream is too slow",
         "next HEAD     the same, but what has not moved does not live on (M11)",

@@ -2,7 +2,7 @@
 
 use quayside_tests::fake::FakeUpstream;
 use quayside_tests::house::{House, Organization};
-use quayside_tests::images::{Blob, Image};
+use quayside_tests::images::{Blob, Image, Index};
 use serde_json::{Value, json};
 
 use super::ask;
@@ -89,6 +89,57 @@ async fn tells_what_does_not_fit() {
     assert_eq!(said["next"]["head"]["outcomes"][0]["status"], 403);
     assert_eq!(house.manifest("old", old.digest()).await.status, 403);
     assert_eq!(house.head_manifest("old", old.digest()).await.status, 403);
+}
+
+/// What is foreseen if upstream gives too much, whether by GET or by HEAD.
+fn too_much<'a>(said: &'a Value, method: &str) -> Vec<&'a Value> {
+    let outcomes = said["next"][method]["outcomes"].as_array().unwrap().iter();
+    outcomes
+        .filter(|outcome| outcome["upstream"] == "tooMuch")
+        .collect()
+}
+
+/// O5, Q3, Q4, Q5: that what upstream gives may have to be refused is foreseen: what was released and is still
+/// stored, an index whose released children come back with it, and what a tag has moved to.
+#[tokio::test]
+async fn tells_that_what_is_fetched_may_not_fit() {
+    let upstream = FakeUpstream::start().await;
+    let (mut house, _) = released(&upstream, 250_000).await;
+    let list = Index::two_platforms(2, 40_000);
+    upstream.push_index("list", "1", &list);
+    assert_eq!(house.manifest("list", "1").await.status, 200);
+    for child in &list.images {
+        assert_eq!(house.manifest("list", child.digest()).await.status, 200);
+    }
+    house.advance_seconds(70);
+    house.collect().await;
+    upstream.push("app", "1", &Image::random(4, &[10_000]));
+    assert_eq!(house.manifest("app", "1").await.status, 200);
+    upstream.push("app", "1", &Image::random(5, &[60_000]));
+    house.reload(&[acme(&upstream, 50_000)]).await;
+    for (repository, step) in [("old", "fetch"), ("list", "fetch"), ("app", "revalidate")] {
+        let said = ask(&house, &format!("acme/{repository}:1"), None).await;
+        assert_eq!(said["next"]["get"]["step"], step, "{said:#}");
+        for method in ["get", "head"] {
+            let [outcome] = too_much(&said, method)[..] else {
+                panic!("{repository}: not foreseen in {said:#}");
+            };
+            assert_eq!(
+                (&outcome["status"], &outcome["rule"]),
+                (&json!(403), &json!("Q5"))
+            );
+        }
+        assert_eq!(house.manifest(repository, "1").await.status, 403, "{repository}");
+        assert_eq!(
+            house.head_manifest(repository, "1").await.status,
+            403,
+            "{repository}"
+        );
+    }
+    house.reload(&[Organization::of(&upstream)]).await;
+    let said = ask(&house, "acme/old:1", None).await;
+    assert!(too_much(&said, "get").is_empty(), "{said:#}");
+    house.audit().await;
 }
 
 /// O5, Q3: how much something adds that is not stored is not known, but how much would fit is.

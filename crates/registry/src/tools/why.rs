@@ -260,6 +260,7 @@ fn upstream_in_words(outcome: &Value) -> &'static str {
         Some("same") => "it has not moved",
         Some("changed") => "it has moved",
         Some("delivers") => "upstream has it",
+        Some("tooMuch") => "what upstream has does not fit",
         Some("missing") => "upstream has no such image",
         Some("refused") => "upstream refuses",
         Some("rateLimited") => "upstream limits the rate",

@@ -40,6 +40,8 @@ pub(crate) enum Upstream {
     Changed,
     /// It gives the manifest.
     Delivers,
+    /// It gives the manifest, or another one than is cached, and what that adds does not fit into the quota.
+    TooMuch,
     /// 404.
     Missing,
     /// 401 or 403 for the repository.
@@ -70,6 +72,8 @@ pub(crate) enum Room {
 pub(crate) enum Ending {
     Served(CacheStatus),
     Failed(PullError),
+    /// The quota has no room (Q7).
+    NoRoom,
     /// The caller may not.
     Denied,
     /// Not cached, for who does not log in (A3).
@@ -134,6 +138,8 @@ pub(crate) struct Circumstances {
     pub(crate) viewer: Viewer,
     /// Whether who asks does not log in.
     pub(crate) anonymous: bool,
+    /// Whether the organization has a quota.
+    pub(crate) limited: bool,
     /// Whether the last check of the upstream failed and the next one is not due yet (M3).
     pub(crate) checks_paused: bool,
     /// The upstream's address, for errors.
@@ -181,6 +187,7 @@ impl Circumstances {
             self.concluded(facts, Upstream::Same, Answer::Same, None),
             self.concluded(facts, Upstream::Changed, Answer::Changed, None),
         ];
+        outcomes.extend(self.too_much());
         outcomes.extend(failures().map(|(upstream, error)| {
             let answer = answer_of(&error);
             self.concluded(facts, upstream, answer, Some(error))
@@ -309,8 +316,23 @@ impl Circumstances {
             step: Step::Fetch,
             rule,
             reason,
-            outcomes: std::iter::once(delivered).chain(failures).collect(),
+            outcomes: std::iter::once(delivered)
+                .chain(self.too_much())
+                .chain(failures)
+                .collect(),
         }
+    }
+
+    /// What upstream gives may have to be refused, which nobody can tell before it is there: also what is stored
+    /// of it and released would count again (Q3).
+    fn too_much(&self) -> Option<Outcome> {
+        self.limited.then_some(Outcome {
+            upstream: Upstream::TooMuch,
+            ending: Ending::NoRoom,
+            rule: "Q5",
+            renews: false,
+            room: Room::NotNeeded,
+        })
     }
 
     /// A3: who is no member sees what is cached and live, and causes nothing.

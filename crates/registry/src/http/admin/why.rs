@@ -241,6 +241,7 @@ fn outcome(outcome: &Outcome, explanation: &Explanation) -> Value {
         Upstream::Same => "same",
         Upstream::Changed => "changed",
         Upstream::Delivers => "delivers",
+        Upstream::TooMuch => "tooMuch",
         Upstream::Missing => "missing",
         Upstream::Refused => "refused",
         Upstream::RateLimited => "rateLimited",
@@ -251,6 +252,7 @@ fn outcome(outcome: &Outcome, explanation: &Explanation) -> Value {
     let (status, cache) = match &outcome.ending {
         Ending::Served(status) => (200, Some(cache_name(*status))),
         Ending::Failed(error) => (Problem::from(error.clone()).status().as_u16(), None),
+        Ending::NoRoom => (403, None),
         Ending::Denied => (access_status(&explanation.access), None),
         Ending::LogIn => (401, None),
     };

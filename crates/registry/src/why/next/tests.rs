@@ -23,6 +23,7 @@ fn member() -> Circumstances {
         method: Method::Get,
         viewer: Viewer::Member,
         anonymous: false,
+        limited: false,
         checks_paused: false,
         address: "quay.io".into(),
         now: NOW,
@@ -115,6 +116,23 @@ fn what_is_not_cached_is_fetched() {
         assert_eq!(told(&next, Upstream::Missing).0, "M8");
         assert_eq!(told(&next, Upstream::Refused).0, "M7");
     }
+}
+
+/// O5, Q5, Q7: with a quota, what upstream gives may be too much, unless it is what is cached.
+#[test]
+fn what_is_fetched_may_be_too_much() {
+    let mut limited = member();
+    limited.limited = true;
+    for next in [
+        limited.by_tag(None),
+        limited.by_unheld_digest(None, 0),
+        limited.by_tag(Some(&LIVE)),
+        limited.by_tag(Some(&DEAD)),
+    ] {
+        assert_eq!(told(&next, Upstream::TooMuch), ("Q5", false, "NoRoom".to_owned()));
+    }
+    limited.policy.revalidate = 20_000;
+    assert_eq!(limited.by_tag(Some(&LIVE)).outcomes.len(), 1);
 }
 
 /// O5, M3: within `revalidateSeconds`, and while checks are paused, upstream is not asked.
