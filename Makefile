@@ -69,8 +69,9 @@ long: long-tools ## All tests in their long form: more clients, more data, more 
 
 torture: tools ## What may lose or leak something, in its long form (docs/testing.md)
 	$(call say,killing the registry$(,) its disk and its upstreams in every way there is)
-	@QUAYSIDE_LONG=1 cargo nextest run --locked --profile long --package quayside-tests --package quayside-metadata \
-	  --filterset 'test(/^(torture|disk_faults|upstream_faults|scrub)::/) or test(/random/)'
+	@QUAYSIDE_LONG=1 cargo nextest run --locked --profile long \
+	  --package quayside-tests --package quayside-metadata --package quayside-registry \
+	  --filterset 'test(/^(torture|disk_faults|upstream_faults|scrub|memory)::/) or test(/random/)'
 	@$(MAKE) parsers
 
 PARSER_CASES ?= 1000000

@@ -157,9 +157,22 @@ impl Program {
         self.home.path().join("quayside.db")
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("the program runs").pid()
+    }
+
     /// All that it has written since it was started last.
     pub fn log(&self) -> String {
         self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
+    }
+
+    /// The file that is executed.
+    pub fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// Its config.yaml.

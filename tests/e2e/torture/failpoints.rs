@@ -7,8 +7,10 @@ mod scene;
 use std::collections::HashMap;
 
 use futures::{StreamExt as _, stream};
+use quayside_failpoints::DIE_AT;
 use quayside_tests::eventually::PATIENCE;
-use quayside_tests::program::Failpoint;
+use quayside_tests::program::{Edition, Failpoint, Program};
+use quayside_tests::tools;
 use quayside_tests::torture::is_long;
 use serde_json::json;
 
@@ -132,4 +134,16 @@ async fn dying_after_any_step_it_loses_and_leaks_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dying_inside_a_prune_it_keeps_counts_and_quota() {
     die_everywhere::<Full>().await;
+}
+
+/// G3: nobody can make the program that is shipped die by a variable.
+#[tokio::test]
+async fn what_is_shipped_has_no_failpoints() {
+    for (edition, found) in [(Edition::Plain, 1), (Edition::Failpoints, 0)] {
+        let program = Program::prepare(edition, &[], json!({})).await;
+        let mut grep = tools::command(&tools::system("grep"));
+        grep.args(["--quiet", "--fixed-strings", "--text", DIE_AT]);
+        grep.arg(program.binary());
+        assert_eq!(tools::run(grep).await.code, Some(found), "{edition:?}");
+    }
 }
