@@ -29,7 +29,9 @@ pub(crate) fn enter() -> anyhow::Result<Place> {
         return Ok(Place::Inside);
     }
     let program = std::env::current_exe().context("find this program")?;
-    let mut unshare = Command::new("unshare");
+    // Who is killed takes the namespace along: unshare dies with this process, and what it started with it.
+    let mut unshare = Command::new("setpriv");
+    unshare.args(["--pdeathsig", "KILL", "unshare"]);
     if !rustix::process::geteuid().is_root() {
         unshare.arg("--map-root-user");
     }

@@ -1,6 +1,7 @@
 //! What the program prints while it runs.
 
 use std::io::Write;
+use std::time::Duration;
 
 use crate::report::table;
 use crate::work::Figure;
@@ -13,8 +14,8 @@ pub(crate) fn say(text: &str) {
     let _ = std::io::stdout().flush();
 }
 
-/// Prints what one measurement found.
-pub(crate) fn figures(round: u32, subject: &str, figures: &[Figure]) {
+/// Prints what one measurement found, this long after the beginning of the run.
+pub(crate) fn figures(elapsed: Duration, round: u32, subject: &str, figures: &[Figure]) {
     let Some(first) = figures.first() else { return };
     let value = |figure: &Figure| format!("{} {}", table::number(figure.value), figure.unit.symbol());
     let rest = figures.iter().skip(1).map(|figure| {
@@ -26,7 +27,8 @@ pub(crate) fn figures(round: u32, subject: &str, figures: &[Figure]) {
     });
     let rest: String = rest.collect();
     say(&format!(
-        "{round} {:<28} {subject:<17} {}{rest}",
+        "{:>5} s  {round} {:<28} {subject:<17} {}{rest}",
+        elapsed.as_secs(),
         first.metric,
         value(first)
     ));

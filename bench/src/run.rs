@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context;
 
@@ -114,6 +115,7 @@ fn measure(
     subjects: &mut [Subject],
     results: &mut Results,
 ) -> Vec<String> {
+    let begin = Instant::now();
     let mut failures = Vec::new();
     let most = plan
         .iter()
@@ -133,7 +135,7 @@ fn measure(
                 });
                 match figures {
                     Ok(figures) => {
-                        output::figures(round, name, &figures);
+                        output::figures(begin.elapsed(), round, name, &figures);
                         for figure in figures {
                             results.record(figure.metric, figure.unit, name, round, figure.value);
                         }
