@@ -279,6 +279,7 @@ async fn engine(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Arc<E
         backoffs: Backoffs::default(),
         tag_flights: Flights::default(),
         digest_flights: Flights::default(),
+        blob_flights: Flights::default(),
         referrer_flights: Flights::default(),
         running: Running::default(),
         passthrough: Gates::default(),

@@ -88,6 +88,7 @@ pub(crate) struct Engine {
     pub(crate) backoffs: backoff::Backoffs,
     pub(crate) tag_flights: flights::Flights<tags::TagKey, tags::Refreshed>,
     pub(crate) digest_flights: flights::Flights<manifests::DigestKey, manifests::Fetched>,
+    pub(crate) blob_flights: flights::Flights<manifests::DigestKey, blobs::Looked>,
     pub(crate) referrer_flights: flights::Flights<referrers::ListingKey, referrers::Asked>,
     pub(crate) running: running::Running,
     pub(crate) passthrough: passthrough::Gates,

@@ -27,6 +27,17 @@ pub(crate) struct Located {
     place: Place,
 }
 
+/// What a look at the database that several requests share came to.
+pub(crate) type Looked = Result<BlobState, PullError>;
+
+/// Whether a look at the database may have begun before it was asked for.
+#[derive(Clone, Copy)]
+enum Look {
+    Shared,
+    /// What the shared one saw has changed since.
+    Own,
+}
+
 /// What the cache knows of a blob.
 enum Found {
     Stored(Arc<BlobEntry>),
@@ -84,8 +95,8 @@ impl Engine {
         key: DigestKey,
     ) -> Result<Located, PullError> {
         // A fill that ends while we look is seen as stored in the next round; a file that is lost as missing.
-        for _ in 0..3 {
-            let located = match self.find_blob(&key).await? {
+        for look in [Look::Shared, Look::Own, Look::Own] {
+            let located = match self.find_blob(&key, look).await? {
                 Found::Stored(entry) => self.open(request, &key, &entry).await?,
                 Found::Missing(state) => self.miss(request, &key, &state).await?,
             };
@@ -107,17 +118,25 @@ impl Engine {
         state.ok_or(PullError::Unknown(Subject::Blob))
     }
 
+    /// As [`Engine::find_state`] for a member, with one read for everybody who asks while it runs: a crowd that waits
+    /// for one blob must not keep the database from others.
+    async fn find_state_together(self: &Arc<Self>, key: &DigestKey) -> Result<BlobState, PullError> {
+        let (engine, wanted) = (Arc::clone(self), key.clone());
+        let read = move || async move { engine.find_state(&wanted, View::Member).await };
+        self.blob_flights.join(key.clone(), read).await?
+    }
+
     /// The blob as this organization may see it, from memory while that is fresh.
-    async fn find_blob(&self, key: &DigestKey) -> Result<Found, PullError> {
+    async fn find_blob(self: &Arc<Self>, key: &DigestKey, look: Look) -> Result<Found, PullError> {
         let now = self.now();
         if let Some(entry) = self.warm.blob(key, now) {
             return Ok(Found::Stored(entry));
         }
-        let view = match self.contact {
-            Contact::Allowed => View::Member,
-            Contact::Never => View::Live { now },
+        let mut state = match (self.contact, look) {
+            (Contact::Allowed, Look::Shared) => self.find_state_together(key).await?,
+            (Contact::Allowed, Look::Own) => self.find_state(key, View::Member).await?,
+            (Contact::Never, _) => self.find_state(key, View::Live { now }).await?,
         };
-        let mut state = self.find_state(key, view).await?;
         Ok(match state.stored.take_if(|_| state.proven) {
             None => Found::Missing(state),
             Some(stored) => {
