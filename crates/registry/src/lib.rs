@@ -24,5 +24,5 @@ mod why;
 
 pub use app::Server;
 pub use clock::{Clock, ManualClock, Millis, NEVER, SystemClock};
-pub use why::{Image, ImageError};
 pub use storage_id::{Adopted, adopt as adopt_storage};
+pub use why::{Image, ImageError};

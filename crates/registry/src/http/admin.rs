@@ -16,9 +16,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 
-use super::{Front, Response};
 use super::body::Body;
 use super::serve::Answer;
+use super::{Front, Response};
 use crate::auth::admin::AdminToken;
 use crate::chain::Chain;
 use crate::gc::Gc;

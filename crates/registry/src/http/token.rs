@@ -16,8 +16,8 @@ use super::answer::json;
 use super::error::Problem;
 use super::{Front, Response};
 use crate::auth::access::{Decision, decide, visible};
-use crate::auth::token::{Grant, LIFETIME_SECONDS};
 use crate::auth::scope::{self, Scope};
+use crate::auth::token::{Grant, LIFETIME_SECONDS};
 use crate::auth::{Caller, Proof, Who, decode_basic, is_nobody};
 
 /// A form over this is refused (O4).
