@@ -328,10 +328,11 @@ impl Engine {
         if let Some(ready) = self.warm.manifest(key, now) {
             return Ok(Some(ready));
         }
+        let epoch = self.warm.manifest_epoch(key);
         let stored = self.metadata.manifest(key.0, key.1.as_str(), &key.2).await?;
         Ok(stored.filter(|stored| !stored.released).map(|stored| {
             let ready = Ready::new(stored, now);
-            self.warm.keep_manifest(key.clone(), &ready);
+            self.warm.keep_manifest(key.clone(), &ready, epoch);
             ready
         }))
     }

@@ -4,6 +4,10 @@
 //! release by two graces, so a fact that another replica has overtaken can only serve what was right a moment ago
 //! (G3): no protocol between replicas is needed to take facts back.
 
+mod epochs;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -18,6 +22,8 @@ use quayside_oci::{Digest, Kind, RepositoryName};
 use super::freshness::Facts;
 use super::tags::TagKey;
 use crate::clock::{Millis, millis};
+pub(crate) use epochs::Epoch;
+use epochs::Epochs;
 
 const MANIFEST_BYTES: u64 = 64 << 20;
 const TAGS: u64 = 100_000;
@@ -195,6 +201,8 @@ pub(crate) struct Warm {
     tags: Cache<TagKey, Arc<TagEntry>>,
     blobs: Cache<ContentKey, Arc<BlobEntry>>,
     lengths: Cache<ContentKey, u64>,
+    manifest_epochs: Epochs,
+    tag_epochs: Epochs,
 }
 
 impl Warm {
@@ -211,6 +219,8 @@ impl Warm {
             tags: Cache::builder().max_capacity(TAGS).build(),
             blobs: Cache::builder().max_capacity(BLOBS).build(),
             lengths: Cache::builder().max_capacity(LENGTHS).build(),
+            manifest_epochs: Epochs::default(),
+            tag_epochs: Epochs::default(),
         }
     }
 
@@ -224,12 +234,22 @@ impl Warm {
             .filter(|ready| self.is_fresh(ready.loaded_at, now))
     }
 
-    pub(crate) fn keep_manifest(&self, key: ContentKey, ready: &Arc<Ready>) {
-        self.manifests.insert(key, Arc::clone(ready));
+    /// To be asked before a manifest is read from the database.
+    pub(crate) fn manifest_epoch(&self, key: &ContentKey) -> Epoch {
+        self.manifest_epochs.of(key)
+    }
+
+    /// Keeps what was read from the database, unless it was forgotten since the read began.
+    pub(crate) fn keep_manifest(&self, key: ContentKey, ready: &Arc<Ready>, read: Epoch) {
+        self.manifests.insert(key.clone(), Arc::clone(ready));
+        if self.manifest_epochs.of(&key) != read {
+            self.manifests.invalidate(&key);
+        }
     }
 
     /// Something was released here: who asks for a manifest by its digest now takes it back (M9).
     pub(crate) fn forget_manifests(&self) {
+        self.manifest_epochs.forget_all();
         self.manifests.invalidate_all();
     }
 
@@ -239,8 +259,13 @@ impl Warm {
             .filter(|entry| self.is_fresh(entry.loaded_at, now))
     }
 
-    /// Keeps a row that was read from the database.
-    pub(crate) fn keep_tag(&self, key: TagKey, state: TagState, now: Millis) -> Arc<TagEntry> {
+    /// To be asked before a row is read from the database.
+    pub(crate) fn tag_epoch(&self, key: &TagKey) -> Epoch {
+        self.tag_epochs.of(key)
+    }
+
+    /// Keeps a row that was read from the database, unless it was forgotten since the read began.
+    pub(crate) fn keep_tag(&self, key: TagKey, state: TagState, now: Millis, read: Epoch) -> Arc<TagEntry> {
         let entry = Arc::new(TagEntry {
             ends_at: AtomicI64::new(state.ends_at),
             checked_at: AtomicI64::new(state.checked_at),
@@ -251,16 +276,22 @@ impl Warm {
         if let Some(older) = self.tags.get(&key) {
             entry.inherit(&older);
         }
-        self.tags.insert(key, Arc::clone(&entry));
+        self.tags.insert(key.clone(), Arc::clone(&entry));
+        // Whoever forgets it after this looked takes it out after it went in.
+        if self.tag_epochs.of(&key) != read {
+            self.tags.invalidate(&key);
+        }
         entry
     }
 
     /// Times of many rows were moved in the database.
     pub(crate) fn forget_tags(&self) {
+        self.tag_epochs.forget_all();
         self.tags.invalidate_all();
     }
 
     pub(crate) fn forget_tag(&self, key: &TagKey) {
+        self.tag_epochs.forget(key);
         self.tags.invalidate(key);
     }
 

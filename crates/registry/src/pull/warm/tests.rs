@@ -1,0 +1,82 @@
+use quayside_oci::{Algorithm, Tag};
+
+use super::*;
+
+const NOW: Millis = 1_000_000;
+
+fn stored() -> StoredManifest {
+    let body = Bytes::from_static(b"{}");
+    StoredManifest {
+        repository: RepositoryId(1),
+        id: ManifestId(1),
+        digest: Digest::of(Algorithm::Sha256, &body),
+        media_type: "application/x".to_owned(),
+        kind: Kind::Image,
+        body,
+        released: false,
+    }
+}
+
+fn state() -> TagState {
+    TagState {
+        repository: RepositoryId(1),
+        manifest: stored(),
+        ends_at: NOW + 1,
+        checked_at: NOW,
+        resolved_at: 0,
+        failed_at: 0,
+        pulled_at: NOW,
+    }
+}
+
+fn repository() -> RepositoryName {
+    RepositoryName::parse("app").unwrap()
+}
+
+fn key(tag: &str) -> TagKey {
+    (OrganizationId(1), repository(), Tag::parse(tag).unwrap())
+}
+
+/// Q6: a row that was read before its tag was pruned is not kept afterwards, whether one was forgotten or all; what is
+/// read then is.
+#[test]
+fn what_was_read_before_it_was_forgotten_is_not_kept() {
+    let warm = Warm::new(Duration::from_secs(300));
+    let forgets: [&dyn Fn(); 2] = [&|| warm.forget_tag(&key("1")), &|| warm.forget_tags()];
+    for forget in forgets {
+        let before = warm.tag_epoch(&key("1"));
+        forget();
+        warm.keep_tag(key("1"), state(), NOW, before);
+        assert!(warm.tag(&key("1"), NOW).is_none());
+        warm.keep_tag(key("1"), state(), NOW, warm.tag_epoch(&key("1")));
+        assert!(warm.tag(&key("1"), NOW).is_some());
+    }
+}
+
+/// Q6: the same for a manifest that was released.
+#[test]
+fn what_was_read_before_it_was_released_is_not_kept() {
+    let warm = Warm::new(Duration::from_secs(300));
+    let ready = Ready::new(stored(), NOW);
+    let key = (OrganizationId(1), repository(), ready.digest.clone());
+    let before = warm.manifest_epoch(&key);
+    warm.forget_manifests();
+    warm.keep_manifest(key.clone(), &ready, before);
+    assert!(warm.manifest(&key, NOW).is_none());
+    warm.keep_manifest(key.clone(), &ready, warm.manifest_epoch(&key));
+    assert!(warm.manifest(&key, NOW).is_some());
+}
+
+/// M3: one tag that is forgotten costs the others nothing, but for the few that share its counter.
+#[test]
+fn other_tags_are_kept() {
+    let warm = Warm::new(Duration::from_secs(300));
+    let keys: Vec<TagKey> = (0..100).map(|number| key(&format!("v{number}"))).collect();
+    let epochs: Vec<Epoch> = keys.iter().map(|key| warm.tag_epoch(key)).collect();
+    warm.forget_tag(&key("1"));
+    for (key, epoch) in keys.iter().zip(epochs) {
+        warm.keep_tag(key.clone(), state(), NOW, epoch);
+    }
+    let kept = keys.iter().filter(|key| warm.tag(key, NOW).is_some());
+    assert!(kept.count() > 90);
+}
