@@ -172,7 +172,13 @@ impl Gc {
     async fn forecast_prunes(&self) -> Result<u64, GcError> {
         let engine = &self.engine;
         let mut images = 0;
-        for excess in pruner::over_quota(engine, &self.snapshot.load_full()).await? {
+        let overfull = pruner::over_quota(engine, &self.snapshot.load_full()).await?;
+        if !overfull.is_empty() {
+            // M15: as before the prune itself.
+            let written = engine.renewals.written(&engine.metadata).await;
+            written.map_err(GcError::Renewals)?;
+        }
+        for excess in overfull {
             let (organization, planner) = (excess.served.id, excess.planner());
             let planning = engine.metadata.plan_prune(organization, planner, engine.now());
             images += match planning.await {

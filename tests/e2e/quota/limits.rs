@@ -76,6 +76,29 @@ async fn a_pass_reports_what_it_prunes() {
     assert_eq!(house.collect().await, Report::default());
 }
 
+/// Q9, M15: a dry run knows the uses that nobody has written down yet, so it counts what would go.
+#[tokio::test]
+async fn a_dry_run_counts_by_the_latest_uses() {
+    let upstream = FakeUpstream::start().await;
+    let [small, other] = push(&upstream, ["one", "two"]);
+    let large = Image::random(77, &[3 * LAYER]);
+    upstream.push("large", "1", &large);
+    let house = enforcing()
+        .organization(limited(&upstream, 10 * QUOTA))
+        .config("/gc/intervalSeconds", json!(86_400))
+        .start()
+        .await;
+    for repository in ["large", "one", "two"] {
+        pull(&house, repository).await;
+    }
+    assert!(weight(&large) > weight(&small) + weight(&other));
+    house.reload(&[limited(&upstream, weight(&large))]).await;
+    pull(&house, "large").await;
+    assert_eq!(house.collection_forecast().await.pruned_images, 2);
+    assert_eq!(house.collect().await.pruned_images, 2);
+    assert_eq!(listed(&house, ["large", "one", "two"]).await, ["large"]);
+}
+
 /// Q9: a quota below everything that is there leaves nothing, and is no failure.
 #[tokio::test]
 async fn a_quota_below_every_image_leaves_nothing() {
