@@ -89,8 +89,11 @@ impl Gc {
 
     /// Makes passes for as long as the process runs.
     pub(crate) async fn run(&self) {
+        let clock = &self.engine.clock;
+        let mut pause = self.interval;
         loop {
-            self.engine.clock.sleep(self.interval).await;
+            clock.sleep(pause).await;
+            let begun = clock.monotonic();
             match self.pass(Mode::Run).await {
                 // A rest was logged when it began.
                 Ok(report) if report.did_nothing() => {}
@@ -100,6 +103,7 @@ impl Gc {
                     "garbage collection waits for the next pass"
                 ),
             }
+            pause = pause_after(clock.monotonic().saturating_sub(begun), self.interval);
         }
     }
 
@@ -131,15 +135,18 @@ impl Gc {
         Ok(report)
     }
 
-    /// In the order in which one finds work for the next.
+    /// What is over a quota goes first, so that nobody waits for the rest of a pass (Q9); the others come in the order
+    /// in which one finds work for the next.
     fn workers(&self) -> Vec<Box<dyn Worker + '_>> {
         let engine = &*self.engine;
-        let mut workers: Vec<Box<dyn Worker + '_>> = vec![Box::new(Limiter::new(engine, &self.snapshot))];
+        let mut workers: Vec<Box<dyn Worker + '_>> = vec![
+            Box::new(Pruner::new(engine, &self.snapshot)),
+            Box::new(Limiter::new(engine, &self.snapshot)),
+        ];
         // C2: without contact nothing that dies could ever be had again.
         if engine.contact == Contact::Allowed {
             workers.push(Box::new(Sweeper::new(engine, self.slacks())));
         }
-        workers.push(Box::new(Pruner::new(engine, &self.snapshot)));
         workers.push(Box::new(Collector::new(engine)));
         workers.push(Box::new(Departures::new(engine)));
         workers.push(Box::new(ExpiredFills::new(engine)));
@@ -199,5 +206,27 @@ impl Gc {
         let (wall, monotonic) = (engine.now(), engine.clock.monotonic());
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         watch.look(wall, monotonic, engine.grace)
+    }
+}
+
+/// Passes begin an interval apart, however long they take: a quota that is lowered right after one has looked at it is
+/// met by the next (Q9).
+fn pause_after(took: Duration, interval: Duration) -> Duration {
+    interval.saturating_sub(took)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Q9: from the beginning of a pass to the beginning of the next it is one interval, or no time at all if the pass
+    /// took longer.
+    #[test]
+    fn passes_begin_an_interval_apart() {
+        let interval = Duration::from_secs(30);
+        for (took, pause) in [(0, 30), (12, 18), (30, 0), (300, 0)] {
+            let took = Duration::from_secs(took);
+            assert_eq!(pause_after(took, interval), Duration::from_secs(pause));
+        }
     }
 }
