@@ -17,6 +17,7 @@ mod hostile;
 mod lifetime;
 mod listing;
 mod logins;
+mod memory;
 mod names;
 mod neighbours;
 mod operation;

@@ -1,0 +1,163 @@
+//! O4: what the real program holds in memory while clients stall, swarm and pull large things.
+
+use std::net::SocketAddr;
+
+use quayside_tests::eventually::{eventually, soon};
+use quayside_tests::fake::FakeUpstream;
+use quayside_tests::images::{Blob, Image, OCI_LAYER, random_bytes};
+use quayside_tests::program::Program;
+use quayside_tests::torture::is_long;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// The program with one organization that fills nothing by itself.
+async fn program(upstream: &FakeUpstream) -> Program {
+    let acme = json!({
+        "name": "acme",
+        "remoteRegistry": upstream.authority(),
+        "visibility": "Internal",
+        "revalidateSeconds": 3600,
+        "backgroundFill": false,
+        "tls": { "plainHttp": true },
+    });
+    Program::start(&[acme]).await
+}
+
+/// A figure of `/proc/<pid>/status`, in bytes.
+fn memory(program: &Program, figure: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with(figure)).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib * KIB
+}
+
+/// What the program has allocated.
+fn anonymous(program: &Program) -> u64 {
+    memory(program, "RssAnon:")
+}
+
+/// From now on the peak is counted anew.
+fn forget_peak(program: &Program) {
+    std::fs::write(format!("/proc/{}/clear_refs", program.pid()), "5").unwrap();
+}
+
+fn peak(program: &Program) -> u64 {
+    memory(program, "VmHWM:")
+}
+
+/// Asks for a path below `acme` on a connection of its own, and reads the answer's status and nothing else.
+async fn ask(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("GET /v2/acme/{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    soon("the head of an answer", stream.read_exact(&mut status))
+        .await
+        .unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    stream
+}
+
+/// Reads an answer to its end and returns the length of what was left of it, head and body.
+async fn drain(mut stream: TcpStream) -> u64 {
+    soon(
+        "the end of an answer",
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()),
+    )
+    .await
+    .unwrap()
+}
+
+/// O4: clients that stop reading in the middle of a blob cost at most 140 KiB each, and nobody else waits for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_stops_reading_costs_little() {
+    let clients = if is_long() { 1_000 } else { 150 };
+    let upstream = FakeUpstream::start().await;
+    let image = Image::random(1, &[24 << 20]);
+    upstream.push("alpine", "1", &image);
+    let program = program(&upstream).await;
+    let path = format!("alpine/blobs/{}", image.layers[0].digest);
+    for path in ["alpine/manifests/1", &path] {
+        drain(ask(program.address(), path).await).await;
+    }
+    let before = anonymous(&program);
+    let mut stalled = Vec::new();
+    for _ in 0..clients {
+        stalled.push(ask(program.address(), &path).await);
+    }
+    // Once nothing is written any more, all of them hold what they will hold.
+    let mut seen = (0, 0);
+    eventually("the sockets are full", || {
+        let now = anonymous(&program);
+        seen = if seen.0 == now {
+            (now, seen.1 + 1)
+        } else {
+            (now, 0)
+        };
+        std::future::ready(seen.1 == 40)
+    })
+    .await;
+    let each = anonymous(&program).saturating_sub(before) / clients;
+    assert!(each <= 140 * KIB, "{} KiB each", each / KIB);
+    assert!(drain(ask(program.address(), &path).await).await > 24 * MIB);
+}
+
+/// O4: a manifest of nearly 4 MiB is in memory once, however many clients ask for it and are slow to read it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_manifest_is_in_memory_once() {
+    let upstream = FakeUpstream::start().await;
+    let large = Image::builder().annotation("padding", &"x".repeat((4 << 20) - 4096));
+    let large = large.build();
+    upstream.push("alpine", "1", &large);
+    let program = program(&upstream).await;
+    let idle = memory(&program, "VmRSS:");
+    forget_peak(&program);
+    let mut clients = JoinSet::new();
+    for _ in 0..100 {
+        let address = program.address();
+        clients.spawn(async move { ask(address, "alpine/manifests/1").await });
+    }
+    // All have the beginning of the answer before the first reads on.
+    let streams = clients.join_all().await;
+    for stream in streams {
+        assert!(drain(stream).await > large.body().len() as u64);
+    }
+    let over = peak(&program).saturating_sub(idle);
+    assert!(over < 100 * MIB, "{} MiB over idle", over / MIB);
+}
+
+/// B2, O4: blobs on their way in are on disk, not in memory: eight clients with eight cold blobs stay under 120 MiB.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cold_blobs_go_through_the_disk() {
+    let length = if is_long() { 120 << 20 } else { 20 << 20 };
+    let upstream = FakeUpstream::start().await;
+    let bytes = random_bytes(1, length);
+    let layer = |number: u8| {
+        let mut bytes = bytes.to_vec();
+        bytes[0] = number;
+        Blob::new(OCI_LAYER, bytes)
+    };
+    let image = (0..8)
+        .map(layer)
+        .fold(Image::builder(), |image, layer| image.layer(layer));
+    let image = image.build();
+    upstream.push("alpine", "1", &image);
+    let program = program(&upstream).await;
+    drain(ask(program.address(), "alpine/manifests/1").await).await;
+    forget_peak(&program);
+    let mut clients = JoinSet::new();
+    for layer in &image.layers {
+        let (address, path) = (program.address(), format!("alpine/blobs/{}", layer.digest));
+        clients.spawn(async move { drain(ask(address, &path).await).await });
+    }
+    while let Some(read) = clients.join_next().await {
+        assert!(read.unwrap() > length as u64);
+    }
+    let peak = peak(&program);
+    assert!(peak <= 120 * MIB, "{} MiB", peak / MIB);
+}
