@@ -129,6 +129,16 @@ impl Remains {
         number
     }
 
+    /// Whether a blob is stored, as the database says.
+    pub async fn has(&self, digest: &str) -> bool {
+        let mut connection = self.connect().await;
+        let stored = "SELECT count(*) FROM blob WHERE digest = ? AND storage_key IS NOT NULL";
+        let stored = sqlx::query(stored).bind(digest).fetch_one(&mut connection).await;
+        let stored: i64 = stored.unwrap().get(0);
+        connection.close().await.unwrap();
+        stored > 0
+    }
+
     /// The regular files below the storage by their names in it.
     pub fn files(&self) -> BTreeMap<String, PathBuf> {
         let mut files = BTreeMap::new();

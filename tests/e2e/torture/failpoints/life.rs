@@ -1,13 +1,15 @@
 //! A life with everything but quotas: pulls of every kind, lost bytes, revivals, and the end of it all.
 
-use quayside_tests::fake::{FakeUpstream, Login};
+use bytes::Bytes;
+use quayside_tests::fake::{FakeUpstream, Fault, Gate, Login, On};
 use quayside_tests::images::{Blob, Image, Index};
 use quayside_tests::program::Failpoint;
 use quayside_tests::torture::Age;
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use super::Story;
-use super::scene::{Result, Scene, organization};
+use super::scene::{Gone, Result, Scene, organization};
 
 const USER: &str = "robot";
 const PASSWORD: &str = "canary-failpoints-5ca1ab1e";
@@ -32,6 +34,11 @@ pub(super) struct Goods {
     free: Image,
     /// `lost:1`: its bytes get lost.
     lost: Image,
+    /// `late:1`: its bytes come when nobody wants them any more.
+    late: Image,
+    /// `mine:1` of the upstream that wants a login, and `yours:1` of the other one, whose layer overtakes the same one.
+    mine: Image,
+    yours: Image,
 }
 
 impl Goods {
@@ -60,7 +67,7 @@ impl Goods {
             .label("name", "lies")
             .layer_declared(disputed.clone(), 7000)
             .build();
-        let kept = layer(6);
+        let (kept, raced) = (layer(6), layer(12));
         Self {
             other: image("other", &[&shared, &layer(7)]),
             pinned: image("pinned", &[&layer(8)]),
@@ -69,6 +76,9 @@ impl Goods {
             secret: image("secret", &[&kept]),
             free: image("free", &[&kept]),
             lost: image("lost", &[&layer(10)]),
+            late: image("late", &[&layer(11)]),
+            mine: image("mine", &[&raced]),
+            yours: image("yours", &[&raced]),
             app,
             signature,
             lies,
@@ -86,6 +96,9 @@ impl Goods {
         open.push("truth", "1", &self.truth);
         open.push("free", "1", &self.free);
         open.push("lost", "1", &self.lost);
+        open.push("late", "1", &self.late);
+        open.push("yours", "1", &self.yours);
+        closed.push("mine", "1", &self.mine);
         closed.push("app", "1", &self.secret);
     }
 }
@@ -95,7 +108,23 @@ pub(super) struct Life {
     scene: Scene,
     goods: Goods,
     open: FakeUpstream,
-    _closed: FakeUpstream,
+    closed: FakeUpstream,
+}
+
+/// A transfer that goes on when it is told to.
+struct Halfway {
+    gate: Gate,
+    layer: Blob,
+    transfer: JoinHandle<Result<Bytes>>,
+}
+
+impl Halfway {
+    async fn finish(self) -> Result {
+        self.gate.open();
+        let bytes = self.transfer.await.unwrap()?;
+        assert!(bytes == self.layer.bytes, "other bytes: {}", self.layer.digest);
+        Ok(())
+    }
 }
 
 impl Story for Life {
@@ -103,6 +132,9 @@ impl Story for Life {
         "admit committed",
         "record_fill committed",
         "commit_fill committed",
+        "commit_fill 4 list garbage",
+        "commit_fill 5 find blob",
+        "commit_fill 6 prove blob",
         "prove_blob committed",
         "renew committed",
         "forget_bytes committed",
@@ -133,7 +165,7 @@ impl Story for Life {
             scene: Scene::new(&[organization("acme", &open), secret], http).await,
             goods,
             open,
-            _closed: closed,
+            closed,
         }
     }
 
@@ -147,7 +179,9 @@ impl Story for Life {
         self.revive().await?;
         self.bring_back().await?;
         self.scene.expire().await?;
-        // Last, because its garbage has no file: the first that is deleted has to be worth it.
+        // After the first deletion, which has to be one of real files.
+        self.be_overtaken().await?;
+        self.be_late().await?;
         self.lose_bytes().await?;
         self.scene.expire().await
     }
@@ -195,6 +229,45 @@ impl Life {
             .await?;
         scene.quiet().await?;
         scene.collect().await
+    }
+
+    /// Two fills of one blob: that with credentials comes second, and what it has written is garbage.
+    async fn be_overtaken(&self) -> Result {
+        let (scene, goods) = (&self.scene, &self.goods);
+        scene.get("secret/mine/manifests/1").await?;
+        let mine = self.begin(&self.closed, "secret/mine", &goods.mine).await?;
+        scene.image("acme/yours", "1", &goods.yours).await?;
+        scene.stored(&goods.yours.layers[0]).await?;
+        mine.finish().await?;
+        scene.quiet().await?;
+        scene.collect().await
+    }
+
+    /// A fill that ends when the last manifest that names its blob is gone: its client is served, and what it has
+    /// written is garbage.
+    async fn be_late(&self) -> Result {
+        let (scene, image) = (&self.scene, &self.goods.late);
+        scene.get("acme/late/manifests/1").await?;
+        let late = self.begin(&self.open, "acme/late", image).await?;
+        for age in [Age::Tags, Age::Released] {
+            scene.remains.age(age).await;
+            scene.collect().await?;
+        }
+        late.finish().await?;
+        scene.quiet().await?;
+        scene.collect().await
+    }
+
+    /// Asks for the layer of an image, and comes back when half of it has come from upstream.
+    async fn begin(&self, upstream: &FakeUpstream, repository: &str, image: &Image) -> Result<Halfway> {
+        let (layer, gate) = (image.layers[0].clone(), Gate::closed());
+        let fault = Fault::HoldAfter(layer.bytes.len() / 2, gate.clone());
+        upstream.script(On::blob().at(&layer.digest).once(), fault);
+        let mut transfer = tokio::spawn(self.scene.blob(repository, &layer));
+        tokio::select! {
+            () = gate.reached() => Ok(Halfway { gate, layer, transfer }),
+            _ = &mut transfer => Err(Gone),
+        }
     }
 
     /// B8: a file is lost behind the registry's back.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use quayside_tests::eventually::eventually;
 use quayside_tests::fake::FakeUpstream;
-use quayside_tests::images::Image;
+use quayside_tests::images::{Blob, Image};
 use quayside_tests::program::{Edition, Failpoint, Launch, Program};
 use quayside_tests::torture::{Age, Remains};
 use serde_json::{Value, json};
@@ -123,6 +123,31 @@ impl Scene {
             assert!(bytes == blob.bytes, "other bytes: {}", blob.digest);
         }
         Ok(())
+    }
+
+    /// A blob that comes in its own time.
+    pub(super) fn blob(
+        &self,
+        repository: &str,
+        blob: &Blob,
+    ) -> impl Future<Output = Result<Bytes>> + Send + use<> {
+        let address = self.program.address();
+        let url = format!("http://{address}/v2/{repository}/blobs/{}", blob.digest);
+        let request = self.http.get(url);
+        async {
+            let response = request.send().await.map_err(|_| Gone)?;
+            assert_eq!(response.status(), 200);
+            response.bytes().await.map_err(|_| Gone)
+        }
+    }
+
+    /// Waits until a blob is stored.
+    pub(super) async fn stored(&self, blob: &Blob) -> Result {
+        eventually("the blob is stored", || async {
+            self.remains.has(&blob.digest).await || !self.answers().await
+        })
+        .await;
+        if self.answers().await { Ok(()) } else { Err(Gone) }
     }
 
     /// Waits until no byte is on its way to storage any more.
