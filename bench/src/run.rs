@@ -127,6 +127,9 @@ fn measure(
             .iter()
             .filter(|planned| round < rounds.unwrap_or(planned.rounds))
         {
+            // Another one first each time: who follows whom must not matter.
+            let first = round as usize % subjects.len().max(1);
+            subjects.rotate_left(first);
             for subject in subjects.iter_mut().filter(|subject| planned.includes(subject)) {
                 let name = subject.kind.name();
                 let figures = planned.work.measure(stage, subject).and_then(|figures| {
@@ -148,6 +151,7 @@ fn measure(
                     }
                 }
             }
+            subjects.rotate_right(first);
         }
     }
     failures

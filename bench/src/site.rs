@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 
@@ -19,6 +20,7 @@ pub(crate) enum Link {
 #[derive(Debug)]
 pub(crate) struct Site {
     directory: PathBuf,
+    made: Mutex<Vec<PathBuf>>,
     next_port: AtomicU16,
     /// The origin, directly.
     pub(crate) origin: SocketAddr,
@@ -32,6 +34,7 @@ impl Site {
         let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
             directory,
+            made: Mutex::default(),
             next_port: AtomicU16::new(10_002),
             origin: address(10_000),
             wire: address(10_001),
@@ -60,7 +63,33 @@ impl Site {
         let number = self.next_port.load(Ordering::Relaxed);
         let directory = self.directory.join(format!("{name}-{number}"));
         std::fs::create_dir(&directory).with_context(|| format!("create {}", directory.display()))?;
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.push(directory.clone());
         Ok(directory)
+    }
+
+    /// How many directories were made so far.
+    pub(crate) fn mark(&self) -> usize {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The directories that were made since, to be removed with what is returned.
+    pub(crate) fn made_since(&self, mark: usize) -> Litter {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        Litter(made.iter().skip(mark).cloned().collect())
+    }
+}
+
+/// Directories that nobody needs any more once this is dropped: what is fetched cold again and again would fill a disk.
+#[derive(Debug)]
+pub(crate) struct Litter(Vec<PathBuf>);
+
+impl Drop for Litter {
+    fn drop(&mut self) {
+        for directory in &self.0 {
+            // The directory of the whole run goes at its end in any case.
+            let _ = std::fs::remove_dir_all(directory);
+        }
     }
 }
 

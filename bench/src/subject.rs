@@ -15,7 +15,7 @@ mod varnish;
 use crate::image::{Image, TAG};
 use crate::process::Process;
 use crate::report::names::subject;
-use crate::site::{Link, Site};
+use crate::site::{Link, Litter, Site};
 use distribution::Edition;
 
 /// How long a program may take until it answers.
@@ -131,6 +131,8 @@ pub(crate) struct Subject {
     doors: Vec<Door>,
     /// Where it takes files from, if it cannot fetch them.
     files: Option<PathBuf>,
+    /// What goes after its processes.
+    pub(crate) litter: Option<Litter>,
 }
 
 impl Subject {
@@ -140,6 +142,7 @@ impl Subject {
             processes,
             doors,
             files: None,
+            litter: None,
         }
     }
 

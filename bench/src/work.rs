@@ -54,7 +54,12 @@ impl Instance {
     fn of(self, stage: &Stage, subject: &Subject) -> anyhow::Result<Option<Subject>> {
         match self {
             Self::Shared => Ok(None),
-            Self::Fresh => subject.kind.start(&stage.site).map(Some),
+            Self::Fresh => {
+                let mark = stage.site.mark();
+                let mut fresh = subject.kind.start(&stage.site)?;
+                fresh.litter = Some(stage.site.made_since(mark));
+                Ok(Some(fresh))
+            }
         }
     }
 }

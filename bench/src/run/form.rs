@@ -101,7 +101,11 @@ impl Form {
 
     fn blobs(self, small: &Arc<Image>, middle: &Arc<Image>, large: &Arc<Image>) -> Vec<Planned> {
         let mut plan = Vec::new();
-        for connections in self.connections() {
+        let eight: &[usize] = match self {
+            Self::Quick => &[],
+            Self::Full => &[8],
+        };
+        for connections in self.connections().iter().chain(eight) {
             plan.push(self.warm(names::BLOB_1KIB, small, Asked::Blob, Link::Loopback, *connections));
         }
         for (name, image) in [(names::BLOB_10MIB, middle), (names::BLOB_100MIB, large)] {

@@ -38,7 +38,8 @@ impl Files {
     pub(crate) fn get(&self, key: &StorageKey, size: u64, now: Instant) -> Option<Arc<OpenFile>> {
         let entries = self.lock();
         let entry = entries.get(key)?;
-        (entry.size == size && entry.is_fresh(now)).then(|| Arc::clone(&entry.file))
+        (entry.size == size && entry.is_fresh(now) && !entry.file.is_cut_short())
+            .then(|| Arc::clone(&entry.file))
     }
 
     /// Remembers a file that was opened at `now` and found to be of `size` bytes.
@@ -106,6 +107,15 @@ mod tests {
         let (files, now) = (Files::default(), Instant::now());
         files.put(&key(1), file(), 7, now);
         assert!(files.get(&key(1), 8, now).is_none());
+    }
+
+    /// B8: a file that was cut while it was open is looked at, not taken from memory.
+    #[test]
+    fn does_not_give_a_file_that_ended_early() {
+        let (files, now, open) = (Files::default(), Instant::now(), file());
+        files.put(&key(1), Arc::clone(&open), 7, now);
+        open.ends_early();
+        assert!(files.get(&key(1), 7, now).is_none());
     }
 
     #[test]

@@ -206,10 +206,13 @@ impl Frames {
                 self.pace.handed(buffer.as_ref().len(), Instant::now());
                 return Ok(Bytes::from_owner(buffer));
             }
-            Ok(_) => ReadError::Truncated {
-                offset: self.position,
-                expected: self.end,
-            },
+            Ok(_) => {
+                self.file().ends_early();
+                ReadError::Truncated {
+                    offset: self.position,
+                    expected: self.end,
+                }
+            }
             Err(error) => ReadError::Io(error),
         };
         self.end = self.position;

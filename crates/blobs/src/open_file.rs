@@ -17,6 +17,8 @@ pub struct OpenFile {
     file: Option<File>,
     /// Whether reads without waiting make sense on this file system.
     resident_reads: AtomicBool,
+    /// Whether it ended before its time.
+    cut_short: AtomicBool,
 }
 
 /// What a read that must not wait came to.
@@ -34,7 +36,17 @@ impl OpenFile {
         Self {
             file: Some(file),
             resident_reads: AtomicBool::new(cfg!(target_os = "linux")),
+            cut_short: AtomicBool::new(false),
         }
+    }
+
+    /// Remembers that it ended before its time: whoever opens the blob next looks at the file anew (B8).
+    pub(crate) fn ends_early(&self) {
+        self.cut_short.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.cut_short.load(Ordering::Relaxed)
     }
 
     /// The open file.

@@ -34,7 +34,12 @@ pub(crate) async fn answer(context: &Context<'_>, name: &FullName, digest: Diges
     let located = context.front.engine.blob(&request, digest.clone()).await?;
     let (size, status) = (located.size, located.status);
     if unchanged {
-        return Ok((not_modified(etag), status));
+        let mut response = not_modified(etag);
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, IMMUTABLE);
+        headers.insert(CONTENT_DIGEST, digest_header(&digest));
+        mark(&mut response, status);
+        return Ok((response, status));
     }
     let asked = match context.method {
         Method::Get => conditional::range(context.headers, &etag),
