@@ -25,8 +25,10 @@ use crate::clock::{Millis, millis};
 pub(crate) use epochs::Epoch;
 use epochs::Epochs;
 
+/// What manifests may take, and as much again those that tags point at.
 const MANIFEST_BYTES: u64 = 64 << 20;
-const TAGS: u64 = 100_000;
+/// What a cached manifest takes beside its body, roughly.
+const OVERHEAD: usize = 1024;
 const BLOBS: u64 = 100_000;
 const LENGTHS: u64 = 10_000;
 const LONGEST: Duration = Duration::from_secs(5);
@@ -70,6 +72,11 @@ impl Ready {
     /// True once per staleness bound: whether the background should look at this image again (B6).
     pub(crate) fn wants_nudge(&self, now: Millis) -> bool {
         first_in_a_while(&self.nudged_at, now)
+    }
+
+    /// What it takes in memory, in bytes.
+    fn weight(&self) -> u32 {
+        u32::try_from(self.body.len() + OVERHEAD).unwrap_or(u32::MAX)
     }
 }
 
@@ -208,15 +215,16 @@ pub(crate) struct Warm {
 impl Warm {
     /// Caches for a registry with this `gc.graceSeconds`.
     pub(crate) fn new(grace: Duration) -> Self {
-        let weigh =
-            |_: &ContentKey, ready: &Arc<Ready>| u32::try_from(ready.body.len() + 1024).unwrap_or(u32::MAX);
         Self {
             staleness: millis(LONGEST.min(grace / 4)),
             manifests: Cache::builder()
                 .max_capacity(MANIFEST_BYTES)
-                .weigher(weigh)
+                .weigher(|_, ready: &Arc<Ready>| ready.weight())
                 .build(),
-            tags: Cache::builder().max_capacity(TAGS).build(),
+            tags: Cache::builder()
+                .max_capacity(MANIFEST_BYTES)
+                .weigher(|_, entry: &Arc<TagEntry>| entry.ready.weight())
+                .build(),
             blobs: Cache::builder().max_capacity(BLOBS).build(),
             lengths: Cache::builder().max_capacity(LENGTHS).build(),
             manifest_epochs: Epochs::default(),
@@ -240,10 +248,10 @@ impl Warm {
     }
 
     /// Keeps what was read from the database, unless it was forgotten since the read began.
-    pub(crate) fn keep_manifest(&self, key: ContentKey, ready: &Arc<Ready>, read: Epoch) {
+    pub(crate) fn keep_manifest(&self, key: &ContentKey, ready: &Arc<Ready>, read: Epoch) {
         self.manifests.insert(key.clone(), Arc::clone(ready));
-        if self.manifest_epochs.of(&key) != read {
-            self.manifests.invalidate(&key);
+        if self.manifest_epochs.of(key) != read {
+            self.manifests.invalidate(key);
         }
     }
 
@@ -265,7 +273,7 @@ impl Warm {
     }
 
     /// Keeps a row that was read from the database, unless it was forgotten since the read began.
-    pub(crate) fn keep_tag(&self, key: TagKey, state: TagState, now: Millis, read: Epoch) -> Arc<TagEntry> {
+    pub(crate) fn keep_tag(&self, key: &TagKey, state: TagState, now: Millis, read: Epoch) -> Arc<TagEntry> {
         let entry = Arc::new(TagEntry {
             ends_at: AtomicI64::new(state.ends_at),
             checked_at: AtomicI64::new(state.checked_at),
@@ -273,13 +281,13 @@ impl Warm {
             ready: Ready::new(state.manifest, now),
             loaded_at: now,
         });
-        if let Some(older) = self.tags.get(&key) {
+        if let Some(older) = self.tags.get(key) {
             entry.inherit(&older);
         }
         self.tags.insert(key.clone(), Arc::clone(&entry));
         // Whoever forgets it after this looked takes it out after it went in.
-        if self.tag_epochs.of(&key) != read {
-            self.tags.invalidate(&key);
+        if self.tag_epochs.of(key) != read {
+            self.tags.invalidate(key);
         }
         entry
     }

@@ -41,14 +41,14 @@ fn key(tag: &str) -> TagKey {
 /// read then is.
 #[test]
 fn what_was_read_before_it_was_forgotten_is_not_kept() {
-    let warm = Warm::new(Duration::from_secs(300));
+    let warm = Warm::new(Duration::from_mins(5));
     let forgets: [&dyn Fn(); 2] = [&|| warm.forget_tag(&key("1")), &|| warm.forget_tags()];
     for forget in forgets {
         let before = warm.tag_epoch(&key("1"));
         forget();
-        warm.keep_tag(key("1"), state(), NOW, before);
+        warm.keep_tag(&key("1"), state(), NOW, before);
         assert!(warm.tag(&key("1"), NOW).is_none());
-        warm.keep_tag(key("1"), state(), NOW, warm.tag_epoch(&key("1")));
+        warm.keep_tag(&key("1"), state(), NOW, warm.tag_epoch(&key("1")));
         assert!(warm.tag(&key("1"), NOW).is_some());
     }
 }
@@ -56,27 +56,41 @@ fn what_was_read_before_it_was_forgotten_is_not_kept() {
 /// Q6: the same for a manifest that was released.
 #[test]
 fn what_was_read_before_it_was_released_is_not_kept() {
-    let warm = Warm::new(Duration::from_secs(300));
+    let warm = Warm::new(Duration::from_mins(5));
     let ready = Ready::new(stored(), NOW);
     let key = (OrganizationId(1), repository(), ready.digest.clone());
     let before = warm.manifest_epoch(&key);
     warm.forget_manifests();
-    warm.keep_manifest(key.clone(), &ready, before);
+    warm.keep_manifest(&key, &ready, before);
     assert!(warm.manifest(&key, NOW).is_none());
-    warm.keep_manifest(key.clone(), &ready, warm.manifest_epoch(&key));
+    warm.keep_manifest(&key, &ready, warm.manifest_epoch(&key));
     assert!(warm.manifest(&key, NOW).is_some());
 }
 
 /// M3: one tag that is forgotten costs the others nothing, but for the few that share its counter.
 #[test]
 fn other_tags_are_kept() {
-    let warm = Warm::new(Duration::from_secs(300));
+    let warm = Warm::new(Duration::from_mins(5));
     let keys: Vec<TagKey> = (0..100).map(|number| key(&format!("v{number}"))).collect();
     let epochs: Vec<Epoch> = keys.iter().map(|key| warm.tag_epoch(key)).collect();
     warm.forget_tag(&key("1"));
     for (key, epoch) in keys.iter().zip(epochs) {
-        warm.keep_tag(key.clone(), state(), NOW, epoch);
+        warm.keep_tag(key, state(), NOW, epoch);
     }
     let kept = keys.iter().filter(|key| warm.tag(key, NOW).is_some());
     assert!(kept.count() > 90);
+}
+
+/// O4: what tags point at takes a bounded part of the memory, however many are pulled and however large they are.
+#[test]
+fn manifests_of_tags_take_a_bounded_part_of_memory() {
+    let warm = Warm::new(Duration::from_mins(5));
+    let mut large = state();
+    large.manifest.body = Bytes::from(vec![0; 4 << 20]);
+    for number in 0..100 {
+        let key = key(&format!("v{number}"));
+        warm.keep_tag(&key, large.clone(), NOW, warm.tag_epoch(&key));
+    }
+    warm.tags.run_pending_tasks();
+    assert_eq!(warm.tags.entry_count(), 15, "16 would be a little over 64 MiB");
 }
