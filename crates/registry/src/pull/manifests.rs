@@ -332,7 +332,7 @@ impl Engine {
         let stored = self.metadata.manifest(key.0, key.1.as_str(), &key.2).await?;
         Ok(stored.filter(|stored| !stored.released).map(|stored| {
             let ready = Ready::new(stored, now);
-            self.warm.keep_manifest(key.clone(), &ready, epoch);
+            self.warm.keep_manifest(key, &ready, epoch);
             ready
         }))
     }

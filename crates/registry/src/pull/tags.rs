@@ -93,7 +93,7 @@ impl Engine {
     pub(crate) async fn read_tag(&self, key: &TagKey) -> Result<Option<Arc<TagEntry>>, PullError> {
         let (now, epoch) = (self.now(), self.warm.tag_epoch(key));
         let row = self.metadata.tag(key.0, key.1.as_str(), key.2.as_str()).await?;
-        Ok(row.map(|state| self.warm.keep_tag(key.clone(), state, now, epoch)))
+        Ok(row.map(|state| self.warm.keep_tag(key, state, now, epoch)))
     }
 
     /// One upstream check or fetch for everybody who asks while it runs.

@@ -80,7 +80,7 @@ impl Graph {
         let suspects = self.below([manifest], |vertex| !vertex.tagged && !vertex.released);
         let held = suspects
             .iter()
-            .filter(|suspect| self.is_held_from_outside(suspect, &suspects));
+            .filter(|suspect| self.is_held_from_outside(**suspect, &suspects));
         let held: Vec<ManifestId> = held.copied().collect();
         let mut released = suspects;
         if !held.is_empty() {
@@ -137,8 +137,8 @@ impl Graph {
         found
     }
 
-    fn is_held_from_outside(&self, manifest: &ManifestId, inside: &HashSet<ManifestId>) -> bool {
-        let holders = self.nodes.get(manifest).map(|vertex| vertex.holders.iter());
+    fn is_held_from_outside(&self, manifest: ManifestId, inside: &HashSet<ManifestId>) -> bool {
+        let holders = self.nodes.get(&manifest).map(|vertex| vertex.holders.iter());
         holders.into_iter().flatten().any(|holder| {
             !inside.contains(holder) && self.nodes.get(holder).is_none_or(|vertex| !vertex.released)
         })
