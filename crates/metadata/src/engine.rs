@@ -80,6 +80,22 @@ impl Engine {
             .unwrap_or_else(|failure| Err(interrupted(failure).into()))
     }
 
+    /// Runs `work` on the database as it is at one moment. It may change nothing. Writers do not wait for it, nor it
+    /// for them; but what the log of writes has had since cannot be dropped from it before it ends.
+    pub(crate) async fn snapshot<D, T, E, F>(&self, data: &D, work: F) -> Result<T, E>
+    where
+        E: From<MetadataError>,
+        F: for<'t> FnOnce(&'t mut Transaction, &'t D) -> BoxFuture<'t, Result<T, E>>,
+    {
+        let kind = match self {
+            Self::Sqlite(engine) => Kind::Sqlite(engine.begin_snapshot().await?),
+        };
+        let mut transaction = Transaction { kind, steps: None };
+        let result = work(&mut transaction, data).await;
+        transaction.roll_back().await;
+        result
+    }
+
     #[cfg(test)]
     pub(crate) async fn count_instructions(&self) -> Arc<std::sync::atomic::AtomicU64> {
         match self {
@@ -91,7 +107,10 @@ impl Engine {
         let kind = match self {
             Self::Sqlite(engine) => Kind::Sqlite(engine.begin().await?),
         };
-        Ok(Transaction { kind, steps })
+        Ok(Transaction {
+            kind,
+            steps: Some(steps),
+        })
     }
 }
 
@@ -113,7 +132,8 @@ fn interrupted(failure: tokio::task::JoinError) -> MetadataError {
 /// A transaction that is running. Dropped, it is rolled back.
 pub(crate) struct Transaction {
     kind: Kind,
-    steps: Steps,
+    /// None of what only reads: nothing is lost if the process dies there.
+    steps: Option<Steps>,
 }
 
 enum Kind {
@@ -130,7 +150,7 @@ impl Transaction {
         let changed = match &mut self.kind {
             Kind::Sqlite(transaction) => transaction.execute(statement, values).await,
         };
-        self.steps.ran(statement.action);
+        self.ran(statement);
         changed
     }
 
@@ -142,7 +162,7 @@ impl Transaction {
         let row = match &mut self.kind {
             Kind::Sqlite(transaction) => transaction.fetch_optional(statement, values).await,
         };
-        self.steps.ran(statement.action);
+        self.ran(statement);
         row
     }
 
@@ -154,7 +174,7 @@ impl Transaction {
         let rows = match &mut self.kind {
             Kind::Sqlite(transaction) => transaction.fetch_all(statement, values).await,
         };
-        self.steps.ran(statement.action);
+        self.ran(statement);
         rows
     }
 
@@ -176,8 +196,16 @@ impl Transaction {
         match self.kind {
             Kind::Sqlite(transaction) => transaction.commit().await?,
         }
-        self.steps.committed();
+        if let Some(steps) = &self.steps {
+            steps.committed();
+        }
         Ok(())
+    }
+
+    fn ran(&mut self, statement: Statement) {
+        if let Some(steps) = &mut self.steps {
+            steps.ran(statement.action);
+        }
     }
 
     async fn roll_back(self) {

@@ -42,6 +42,7 @@ pub use planner::{
     Candidate, Demand, Eviction, Node, Opening, Page, Plan, Planner, PruneError, Pruned, Pruning, Refusal,
     Standing, Start, Step, Unlimited, Weight,
 };
+pub use queries::prune::PrunePlan;
 pub use renewal::{RESOLVED_FOR_MS, Renewal};
 pub use scrub::{KeyPlace, StoredKey, StoredTotal};
 pub use state::{BlobState, HeldBy, ManifestId, RepositoryId, StoredBlob, StoredManifest, TagState, View};

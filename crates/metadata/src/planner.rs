@@ -171,10 +171,10 @@ pub struct Pruned {
     pub freed_bytes: u64,
 }
 
-/// What a prune without a request did, or would do (Q9).
+/// What a step of a prune without a request did, or all of it would do (Q9).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pruning {
-    /// What went, in that order.
+    /// What went, in that order, each with what the plan said that it frees.
     pub pruned: Vec<Pruned>,
     /// The organization's usage in bytes afterwards.
     pub usage_bytes: u64,

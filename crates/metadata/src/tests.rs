@@ -10,6 +10,7 @@ mod inspection;
 mod listing;
 mod organization;
 mod plan;
+mod prune;
 mod quota;
 mod random;
 mod referrers;
@@ -168,6 +169,11 @@ contracts! {
         late_renewal_never_overshoots,
         lowered_quota_is_enforced_without_a_request,
         other_organizations_make_no_room;
+    prune:
+        others_write_between_the_steps_of_a_prune,
+        what_is_used_after_the_plan_is_spared,
+        no_more_goes_than_is_too_much_by_now,
+        a_plan_does_not_wait_for_the_writer;
     scale:
         work_does_not_grow_with_what_is_alive;
     collect:

@@ -130,21 +130,17 @@ impl Sqlite {
     }
 
     pub(crate) async fn begin(&self) -> Result<SqliteTransaction, MetadataError> {
-        let connection = self.writer.acquire().await;
-        let connection = connection.map_err(|source| classify("begin transaction", source))?;
-        let mut transaction = SqliteTransaction {
-            connection,
-            state: State::Unclear,
-        };
         // Taking the write lock at once makes every later statement free of "locked".
-        transaction
-            .control("begin transaction", "BEGIN IMMEDIATE")
-            .await?;
-        Ok(transaction)
+        SqliteTransaction::begin(&self.writer, "begin transaction", "BEGIN IMMEDIATE").await
+    }
+
+    /// A transaction that only reads, all of it as of its first statement.
+    pub(crate) async fn begin_snapshot(&self) -> Result<SqliteTransaction, MetadataError> {
+        SqliteTransaction::begin(&self.readers, "begin snapshot", "BEGIN").await
     }
 }
 
-/// A write transaction.
+/// A transaction of the writer or of a reader.
 ///
 /// sqlx has transactions of its own, but counts their depth: `SQLite` ends a transaction by itself when it cannot write
 /// (full disk, I/O error), and the depth of such a connection would be wrong for good. A connection whose state is
@@ -171,6 +167,21 @@ impl Drop for SqliteTransaction {
 }
 
 impl SqliteTransaction {
+    async fn begin(
+        pool: &SqlitePool,
+        action: &'static str,
+        sql: &'static str,
+    ) -> Result<Self, MetadataError> {
+        let connection = pool.acquire().await;
+        let connection = connection.map_err(|source| classify(action, source))?;
+        let mut transaction = Self {
+            connection,
+            state: State::Unclear,
+        };
+        transaction.control(action, sql).await?;
+        Ok(transaction)
+    }
+
     pub(crate) async fn execute(
         &mut self,
         statement: Statement,

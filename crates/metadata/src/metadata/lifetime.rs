@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Metadata, Result};
 use crate::queries::{collect, forecast, garbage, prune, repair, sweep};
 use crate::{
-    Collected, Discrepancy, Forecast, Garbage, OrganizationId, Planner, PruneError, Pruning, Slacks, Swept,
+    Collected, Discrepancy, Forecast, Garbage, OrganizationId, Planner, PruneError, PrunePlan, Pruning,
+    Slacks, Swept,
 };
 
 impl Metadata {
@@ -61,26 +62,49 @@ impl Metadata {
             .await
     }
 
-    /// Lets go, in one transaction, of what the planner says, without new content (Q9).
+    /// Asks the planner what has to go without new content (Q9), for [`prune`](Self::prune) to carry out. Reads the
+    /// database as it is at one moment, and nobody waits for it.
     ///
     /// Renewals have to be written before, so that nothing goes that was just used (M15).
-    pub async fn prune(
+    pub async fn start_prune(
         &self,
         organization: OrganizationId,
         planner: Arc<dyn Planner>,
         now: i64,
-    ) -> Result<Pruning, PruneError> {
+    ) -> Result<PrunePlan, PruneError> {
         let request = prune::Request {
             organization,
             planner,
             now,
         };
         self.engine
-            .write(request, |tx, request| Box::pin(prune::prune(tx, request)))
+            .snapshot(&request, |tx, request| Box::pin(prune::plan(tx, request)))
             .await
     }
 
-    /// What [`prune`](Self::prune) would do, and changes nothing. Writers wait for it.
+    /// One step of a plan: the next 256 candidates at most go, in one transaction, so that nobody has to wait for all
+    /// of them. Those are spared that were used, tagged or untagged since the plan was made, and those that are not
+    /// needed any more because somebody else made room. So the organization may still hold too much in the end, and
+    /// needs another plan. None: nothing is left to do.
+    ///
+    /// A step that failed is left out: what it was to do is for another plan as well. Renewals as for
+    /// [`start_prune`](Self::start_prune).
+    pub async fn prune(&self, plan: &mut PrunePlan) -> Result<Option<Pruning>> {
+        let Some(step) = plan.step() else {
+            return Ok(None);
+        };
+        let pruning = self
+            .engine
+            .write(step, |tx, step| Box::pin(prune::carry_out(tx, step)))
+            .await?;
+        if pruning.is_none() {
+            plan.give_up();
+        }
+        Ok(pruning)
+    }
+
+    /// What a whole prune would do if nobody wrote meanwhile, and changes nothing. Nobody waits for it. What is left
+    /// may weigh less than it says, where manifests declare different sizes of a blob that nobody has verified.
     pub async fn plan_prune(
         &self,
         organization: OrganizationId,
@@ -92,15 +116,9 @@ impl Metadata {
             planner,
             now,
         };
-        let undone = self
-            .engine
-            .write(request, |tx, request| Box::pin(prune::rehearse(tx, request)))
-            .await;
-        match undone {
-            Ok(never) => match never {},
-            Err(prune::Rehearsed::Done(pruning)) => Ok(pruning),
-            Err(prune::Rehearsed::Failed(error)) => Err(error),
-        }
+        self.engine
+            .snapshot(&request, |tx, request| Box::pin(prune::rehearse(tx, request)))
+            .await
     }
 
     /// Drops the rows of organizations that were removed, whose Window was over at `before`, and of whose

@@ -90,10 +90,29 @@ const WEIGHTS: Statement = Statement::new(
 pub(crate) const HOT: &[Statement] = &[ENDED, USED, LATEST, HOLDERS, BELOW, DIGESTS, WEIGHTS];
 
 /// The latest of a manifest's rows.
-#[derive(Clone, Copy)]
-struct Latest {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Latest {
     ends_at: i64,
     pulled_at: i64,
+    /// How many rows it has.
+    rows: u64,
+}
+
+/// The latest rows of manifests. One that has none is left out.
+pub(crate) async fn latest(
+    tx: &mut Transaction,
+    manifests: &[ManifestId],
+) -> Result<HashMap<ManifestId, Latest>, MetadataError> {
+    let rows = tx.fetch_all(LATEST, args![&Rows::manifests(manifests)?]).await?;
+    let latest = rows.iter().map(|row| {
+        let latest = Latest {
+            ends_at: row.int(1)?,
+            pulled_at: row.int(2)?,
+            rows: row.count(3)?,
+        };
+        Ok((row.manifest(0)?, latest))
+    });
+    latest.collect()
 }
 
 /// The candidates of an organization, and how far they were read.
@@ -148,6 +167,11 @@ impl Candidates {
                 .collect();
         }
         Ok(candidates)
+    }
+
+    /// What was read of the rows of a manifest that was met.
+    pub(crate) fn latest(&self, manifest: ManifestId) -> Option<Latest> {
+        self.latest.get(&manifest).copied()
     }
 
     /// How many rows were read so far, of all tables.
@@ -234,13 +258,9 @@ impl Candidates {
         if unknown.is_empty() {
             return Ok(());
         }
-        for row in tx.fetch_all(LATEST, args![&Rows::manifests(&unknown)?]).await? {
-            let latest = Latest {
-                ends_at: row.int(1)?,
-                pulled_at: row.int(2)?,
-            };
-            self.rows_read += row.count(3)?;
-            self.latest.insert(row.manifest(0)?, latest);
+        for (manifest, latest) in latest(tx, &unknown).await? {
+            self.rows_read += latest.rows;
+            self.latest.insert(manifest, latest);
         }
         Ok(())
     }

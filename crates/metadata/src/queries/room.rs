@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::engine::Transaction;
-use crate::queries::candidates::Candidates;
+use crate::queries::candidates::{Candidates, Latest};
 use crate::queries::{release, usage};
 use crate::sql::{Rows, Statement, args};
 use crate::{
@@ -12,12 +12,18 @@ use crate::{
 };
 
 /// How many candidates go at once, so that no statement takes too much.
-const STEP: usize = 256;
+pub(crate) const STEP: usize = 256;
 
 const NAMES: Statement = Statement::new(
     "name what is pruned",
     "SELECT m.id, r.name, m.digest FROM manifest m CROSS JOIN repository r
      WHERE m.id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1)) AND r.id = m.repository_id",
+);
+
+const TAGS: Statement = Statement::new(
+    "find tags and pins of what is pruned",
+    "SELECT manifest_id, name FROM tag
+     WHERE manifest_id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))",
 );
 
 /// A pruned tag skips the time machine (Q6).
@@ -29,7 +35,7 @@ const DROP_HOLDERS: Statement = Statement::new(
 
 /// What must stay cheap however much is stored.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[NAMES, DROP_HOLDERS];
+pub(crate) const HOT: &[Statement] = &[NAMES, TAGS, DROP_HOLDERS];
 
 /// What room is for.
 pub(crate) struct Room {
@@ -48,8 +54,26 @@ pub(crate) enum Made {
     Deferred,
 }
 
-/// What goes, and how many bytes with it.
-type Evicted = (Candidate, u64);
+/// A candidate that is to go.
+#[derive(Clone, Copy)]
+pub(crate) struct Evicted {
+    pub(crate) candidate: Candidate,
+    /// Its rows as they were when that was decided.
+    pub(crate) latest: Latest,
+    /// How many bytes go with it.
+    pub(crate) freed_bytes: u64,
+}
+
+/// What a planner said.
+pub(crate) enum Planned {
+    /// This makes it fit; nothing, if it does as it is.
+    Evict {
+        evicted: Vec<Evicted>,
+        rows_read: u64,
+    },
+    Refused(Refusal),
+    Deferred,
+}
 
 /// Makes room in an organization that is locked.
 pub(crate) async fn make(
@@ -57,36 +81,55 @@ pub(crate) async fn make(
     room: &Room,
     planner: &dyn Planner,
 ) -> Result<Made, MetadataError> {
+    let (evicted, rows_read) = match plan(tx, room, planner).await? {
+        Planned::Evict { evicted, rows_read } => (evicted, rows_read),
+        Planned::Refused(refusal) => return Ok(Made::Refused(refusal)),
+        Planned::Deferred => return Ok(Made::Deferred),
+    };
+    let mut pruning = Pruning {
+        pruned: Vec::with_capacity(evicted.len()),
+        usage_bytes: room.demand.usage_bytes,
+        rows_read,
+    };
+    for evicted in evicted.chunks(STEP) {
+        let pruned = evict(tx, room.organization, evicted, room.now).await?;
+        pruning.pruned.extend(pruned);
+    }
+    if !pruning.pruned.is_empty() {
+        pruning.usage_bytes = usage::lock(tx, room.organization).await?;
+    }
+    Ok(Made::Pruned(pruning))
+}
+
+/// Asks the planner what would have to go. Only reads.
+pub(crate) async fn plan(
+    tx: &mut Transaction,
+    room: &Room,
+    planner: &dyn Planner,
+) -> Result<Planned, MetadataError> {
     let mut plan = match planner.open(&room.demand) {
         Opening::Admit => {
-            return Ok(Made::Pruned(Pruning {
-                usage_bytes: room.demand.usage_bytes,
-                ..Pruning::default()
-            }));
+            return Ok(Planned::Evict {
+                evicted: Vec::new(),
+                rows_read: 0,
+            });
         }
-        Opening::Refuse(refusal) => return Ok(Made::Refused(refusal)),
+        Opening::Refuse(refusal) => return Ok(Planned::Refused(refusal)),
         Opening::Plan(plan) => plan,
     };
     let mut candidates = Candidates::new(tx, room.organization, room.pulled, room.now).await?;
     match plan.start(candidates.staying(tx).await?) {
         Start::Go => {}
-        Start::Defer => return Ok(Made::Deferred),
-        Start::Refuse(refusal) => return Ok(Made::Refused(refusal)),
+        Start::Defer => return Ok(Planned::Deferred),
+        Start::Refuse(refusal) => return Ok(Planned::Refused(refusal)),
     }
-    let evicted = match ask(tx, &mut candidates, plan).await? {
-        Ok(evicted) => evicted,
-        Err(refusal) => return Ok(Made::Refused(refusal)),
-    };
-    let mut pruning = Pruning {
-        pruned: Vec::with_capacity(evicted.len()),
-        usage_bytes: room.demand.usage_bytes,
-        rows_read: candidates.rows_read(),
-    };
-    for evicted in evicted.chunks(STEP) {
-        evict(tx, room, evicted, &mut pruning).await?;
-    }
-    pruning.usage_bytes = usage::lock(tx, room.organization).await?;
-    Ok(Made::Pruned(pruning))
+    Ok(match ask(tx, &mut candidates, plan).await? {
+        Ok(evicted) => Planned::Evict {
+            evicted,
+            rows_read: candidates.rows_read(),
+        },
+        Err(refusal) => Planned::Refused(refusal),
+    })
 }
 
 /// Shows the plan one page after the other until it has decided.
@@ -103,8 +146,11 @@ async fn ask(
         match plan.page(&page) {
             Step::Evict(chosen) => {
                 let chosen = chosen.iter().map(|eviction| {
-                    let candidate = shown.get(&eviction.manifest)?;
-                    Some((*candidate, eviction.freed_bytes))
+                    Some(Evicted {
+                        candidate: *shown.get(&eviction.manifest)?,
+                        latest: candidates.latest(eviction.manifest)?,
+                        freed_bytes: eviction.freed_bytes,
+                    })
                 });
                 let chosen: Option<Vec<Evicted>> = chosen.collect();
                 return Ok(Ok(chosen.ok_or_else(|| wrong("what goes is no candidate"))?));
@@ -123,38 +169,60 @@ fn wrong(plan: &'static str) -> MetadataError {
     }
 }
 
-async fn evict(
+/// Lets them go.
+pub(crate) async fn evict(
     tx: &mut Transaction,
-    room: &Room,
+    organization: OrganizationId,
     evicted: &[Evicted],
-    pruning: &mut Pruning,
-) -> Result<(), MetadataError> {
-    let manifests: Vec<ManifestId> = evicted.iter().map(|(candidate, _)| candidate.manifest).collect();
-    let given = Rows::manifests(&manifests)?;
+    now: i64,
+) -> Result<Vec<Pruned>, MetadataError> {
+    let manifests: Vec<ManifestId> = evicted.iter().map(|one| one.candidate.manifest).collect();
+    let pruned = describe(tx, &manifests, evicted, DROP_HOLDERS).await?;
+    release::release(tx, organization, &manifests, now).await?;
+    Ok(pruned)
+}
+
+/// What would be said of them if they went. Only reads.
+pub(crate) async fn rehearse(
+    tx: &mut Transaction,
+    evicted: &[Evicted],
+) -> Result<Vec<Pruned>, MetadataError> {
+    let manifests: Vec<ManifestId> = evicted.iter().map(|one| one.candidate.manifest).collect();
+    describe(tx, &manifests, evicted, TAGS).await
+}
+
+/// `holders` gives the tags and pins that they have, or had.
+async fn describe(
+    tx: &mut Transaction,
+    manifests: &[ManifestId],
+    evicted: &[Evicted],
+    holders: Statement,
+) -> Result<Vec<Pruned>, MetadataError> {
+    let given = Rows::manifests(manifests)?;
     let mut named = HashMap::new();
     for row in tx.fetch_all(NAMES, args![&given]).await? {
         named.insert(row.manifest(0)?, (row.text(1)?, row.digest(2)?));
     }
     let mut tags: HashMap<ManifestId, Vec<String>> = HashMap::new();
-    for row in tx.fetch_all(DROP_HOLDERS, args![&given]).await? {
+    for row in tx.fetch_all(holders, args![&given]).await? {
         tags.entry(row.manifest(0)?).or_default().push(row.text(1)?);
     }
-    release::release(tx, room.organization, &manifests, room.now).await?;
-    for (candidate, freed_bytes) in evicted {
+    let pruned = evicted.iter().map(|one| {
+        let candidate = one.candidate;
         let Some((repository, digest)) = named.remove(&candidate.manifest) else {
             return Err(wrong("what goes is gone"));
         };
         let mut tags = tags.remove(&candidate.manifest).unwrap_or_default();
         tags.retain(|name| !name.is_empty());
         tags.sort_unstable();
-        pruning.pruned.push(Pruned {
+        Ok(Pruned {
             repository,
             digest,
             tags,
             last_used_at: candidate.last_used_at,
             standing: candidate.standing,
-            freed_bytes: *freed_bytes,
-        });
-    }
-    Ok(())
+            freed_bytes: one.freed_bytes,
+        })
+    });
+    pruned.collect()
 }

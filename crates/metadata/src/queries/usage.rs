@@ -9,9 +9,14 @@ const LOCK: Statement = Statement::new(
     "SELECT usage_bytes FROM organization WHERE id = $1 /* FOR UPDATE */",
 );
 
+const HELD: Statement = Statement::new(
+    "read what an organization holds",
+    "SELECT usage_bytes FROM organization WHERE id = $1",
+);
+
 /// What must stay cheap however much is stored.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[LOCK];
+pub(crate) const HOT: &[Statement] = &[LOCK, HELD];
 
 const USAGE: Statement = Statement::new(
     "read usage",
@@ -28,9 +33,22 @@ const USAGES: Statement = Statement::new(
 
 /// Locks an organization until the transaction ends, and says what it holds, in bytes.
 pub(crate) async fn lock(tx: &mut Transaction, organization: OrganizationId) -> Result<u64, MetadataError> {
-    let row = tx.fetch_optional(LOCK, args![organization]).await?;
-    row.ok_or(MetadataError::OrganizationGone { action: LOCK.action })?
-        .count(0)
+    bytes(tx, LOCK, organization).await
+}
+
+/// What an organization holds, in bytes, for a transaction that only reads.
+pub(crate) async fn held(tx: &mut Transaction, organization: OrganizationId) -> Result<u64, MetadataError> {
+    bytes(tx, HELD, organization).await
+}
+
+async fn bytes(
+    tx: &mut Transaction,
+    statement: Statement,
+    organization: OrganizationId,
+) -> Result<u64, MetadataError> {
+    let row = tx.fetch_optional(statement, args![organization]).await?;
+    let action = statement.action;
+    row.ok_or(MetadataError::OrganizationGone { action })?.count(0)
 }
 
 pub(crate) async fn usages(engine: &Engine) -> Result<Vec<(OrganizationId, u64)>, MetadataError> {

@@ -10,7 +10,7 @@ use crate::queries::release;
 use crate::sql::{Statement, Value, args};
 use crate::{
     Admission, AdmitError, Admitted, Content, FillIntent, Hold, ManifestId, Metadata, OrganizationId,
-    OrganizationIdentity, Renewal, RepositoryId, TagState, Unlimited,
+    OrganizationIdentity, Planner, PruneError, Pruning, Renewal, RepositoryId, TagState, Unlimited,
 };
 
 /// An open database with the organization `acme`.
@@ -128,6 +128,25 @@ impl Fixture {
             quota_bytes: None,
         })
         .await;
+    }
+
+    /// Plans a prune and carries all of it out (Q9).
+    pub(super) async fn prune(
+        &self,
+        organization: OrganizationId,
+        planner: Arc<dyn Planner>,
+        now: i64,
+    ) -> Result<Pruning, PruneError> {
+        let mut plan = self.metadata.start_prune(organization, planner, now).await?;
+        let mut whole = Pruning {
+            usage_bytes: self.usage(organization).await,
+            ..Pruning::default()
+        };
+        while let Some(step) = self.metadata.prune(&mut plan).await? {
+            whole.pruned.extend(step.pruned);
+            (whole.usage_bytes, whole.rows_read) = (step.usage_bytes, step.rows_read);
+        }
+        Ok(whole)
     }
 
     pub(super) async fn usage(&self, organization: OrganizationId) -> u64 {

@@ -13,7 +13,7 @@ use crate::{
 use planner::{Deferring, Greedy, Strict};
 
 /// When the quota is asked for: what was pulled at 0 is dead, and its Window is not over.
-const NOW: i64 = TTL + 500;
+pub(super) const NOW: i64 = TTL + 500;
 
 /// Every row that an admission may touch.
 pub(super) async fn dump(db: &Fixture) -> Vec<String> {
@@ -86,7 +86,7 @@ async fn admit(
 }
 
 /// What went, as `repository:tag,tag` or `repository@`.
-fn names(pruned: &[Pruned]) -> Vec<String> {
+pub(super) fn names(pruned: &[Pruned]) -> Vec<String> {
     let name = |pruned: &Pruned| match pruned.tags.as_slice() {
         [] => format!("{}@", pruned.repository),
         tags => format!("{}:{}", pruned.repository, tags.join(",")),
@@ -94,7 +94,7 @@ fn names(pruned: &[Pruned]) -> Vec<String> {
     pruned.iter().map(name).collect()
 }
 
-async fn is_held(db: &Fixture, repository: &str, made: &Made) -> bool {
+pub(super) async fn is_held(db: &Fixture, repository: &str, made: &Made) -> bool {
     let stored = db
         .metadata
         .manifest(db.acme, repository, &made.digest)
@@ -104,12 +104,12 @@ async fn is_held(db: &Fixture, repository: &str, made: &Made) -> bool {
 }
 
 /// An image with a layer of its own, of about so many bytes in all.
-fn sized(name: &str, bytes: u64) -> Made {
+pub(super) fn sized(name: &str, bytes: u64) -> Made {
     image(name, &[(name, bytes)])
 }
 
 /// What an image of one layer weighs.
-fn weight(made: &Made, layer: u64) -> u64 {
+pub(super) fn weight(made: &Made, layer: u64) -> u64 {
     made.size() + CONFIG + layer
 }
 
@@ -259,7 +259,7 @@ pub(super) async fn deferred_admission_changes_nothing(db: Fixture) {
     let before = dump(&db).await;
     let deferred = admit(&db, "new", "1", &sized("new", 1), Deferring).await;
     assert!(matches!(deferred, Err(AdmitError::NeedsPlan)));
-    let deferred = db.metadata.prune(db.acme, Arc::new(Deferring), NOW).await;
+    let deferred = db.prune(db.acme, Arc::new(Deferring), NOW).await;
     assert!(matches!(deferred, Err(PruneError::NeedsPlan)));
     assert_eq!(dump(&db).await, before);
 }
@@ -365,7 +365,6 @@ pub(super) async fn pruned_image_comes_back_until_it_is_collected(db: Fixture) {
     refused.unwrap();
     assert!(is_held(&db, "app", &old).await);
     let pruning = db
-        .metadata
         .prune(db.acme, Arc::new(Greedy::new(quota)), NOW + 1)
         .await
         .unwrap();
@@ -410,27 +409,18 @@ pub(super) async fn lowered_quota_is_enforced_without_a_request(db: Fixture) {
         .await;
     }
     let used = db.usage(db.acme).await;
-    let fits = db
-        .metadata
-        .prune(db.acme, Arc::new(Greedy::new(used)), NOW)
-        .await
-        .unwrap();
+    let fits = db.prune(db.acme, Arc::new(Greedy::new(used)), NOW).await.unwrap();
     assert_eq!(
         (fits.pruned.len(), fits.usage_bytes, fits.rows_read),
         (0, used, 0)
     );
     let pruning = db
-        .metadata
         .prune(db.acme, Arc::new(Greedy::new(used - 1001)), NOW)
         .await
         .unwrap();
     assert_eq!(names(&pruning.pruned), ["a:1"]);
     assert_eq!(pruning.usage_bytes, db.usage(db.acme).await);
-    let pruning = db
-        .metadata
-        .prune(db.acme, Arc::new(Greedy::new(0)), NOW)
-        .await
-        .unwrap();
+    let pruning = db.prune(db.acme, Arc::new(Greedy::new(0)), NOW).await.unwrap();
     assert_eq!((pruning.pruned.len(), pruning.usage_bytes), (2, 0));
     db.assert_consistent().await;
 }

@@ -28,7 +28,7 @@ struct Work {
 }
 
 /// Images with live tags, a body and a layer of their own and one that they share, as admissions leave them.
-async fn store(db: &Fixture, count: i64) {
+pub(super) async fn store(db: &Fixture, count: i64) {
     const NUMBERS: &str = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < $1)";
     db.tag("live", "1", &image("live", &[("shared", 1000)]), 0).await;
     for rest in [

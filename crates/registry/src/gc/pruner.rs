@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use quayside_metadata::{PruneError, Pruning};
+use quayside_metadata::{PruneError, PrunePlan};
 
 use super::sweeper::failed;
 use super::worker::{Progress, Worker};
@@ -56,12 +56,37 @@ pub(super) async fn over_quota(engine: &Engine, snapshot: &Snapshot) -> Result<V
     Ok(limited.into_iter().filter_map(overfull).collect())
 }
 
-/// Prunes one such organization after the other.
+/// Prunes one such organization after the other, a step of a plan at a time.
 pub(super) struct Pruner<'a> {
     engine: &'a Engine,
     snapshot: &'a ArcSwap<Snapshot>,
-    /// Organizations that are still to be pruned; none before the first unit.
-    rest: Option<Vec<Overfull>>,
+    /// Of which quotas it knows; none before the first unit.
+    known: Option<Arc<Snapshot>>,
+    /// Organizations that are still to be pruned.
+    rest: Vec<Overfull>,
+    current: Option<Underway>,
+}
+
+/// What is being carried out.
+struct Underway {
+    overfull: Overfull,
+    plan: PrunePlan,
+    /// How many images of the plan went so far.
+    images: u64,
+    /// What was left after the last step.
+    usage_bytes: u64,
+}
+
+impl Underway {
+    /// What is to be planned anew: some that were to go were used meanwhile. Only if something went, so that it comes
+    /// to an end.
+    fn left(self) -> Option<Overfull> {
+        let excess_bytes = self.usage_bytes.checked_sub(self.overfull.quota_bytes)?;
+        (excess_bytes > 0 && self.images > 0).then_some(Overfull {
+            excess_bytes,
+            ..self.overfull
+        })
+    }
 }
 
 impl<'a> Pruner<'a> {
@@ -69,51 +94,94 @@ impl<'a> Pruner<'a> {
         Self {
             engine,
             snapshot,
-            rest: None,
+            known: None,
+            rest: Vec::new(),
+            current: None,
         }
     }
 
     async fn prune(&mut self, report: &mut Report) -> Result<Progress, GcError> {
         let engine = self.engine;
-        let rest = match &mut self.rest {
-            Some(rest) => rest,
-            rest @ None => rest.insert(over_quota(engine, &self.snapshot.load_full()).await?),
-        };
-        let Some(overfull) = rest.pop() else {
+        let snapshot = self.snapshot.load_full();
+        let is_known = self
+            .known
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, &snapshot));
+        if !is_known {
+            // A quota that is raised again in the middle of a long prune ends it.
+            self.current = None;
+            self.rest = over_quota(engine, &snapshot).await?;
+            self.known = Some(snapshot);
+        }
+        if self.rest.is_empty() && self.current.is_none() {
             return Ok(Progress::Done);
-        };
-        // M15: the order goes by the latest uses, some of which are still in memory.
+        }
+        // M15: the order goes by the latest uses, some of which are still in memory; and so does what a plan spares.
         let written = engine.renewals.written(&engine.metadata).await;
         written.map_err(GcError::Renewals)?;
-        let planning = engine
-            .metadata
-            .prune(overfull.served.id, overfull.planner(), engine.now());
-        match planning.await {
-            Ok(pruning) => self.pruned(&overfull, &pruning, report),
-            Err(PruneError::Metadata(source)) => return Err(failed("prune an organization")(source)),
-            // What nobody holds does not count, so only a wrong count can bring this about.
-            Err(PruneError::Quota(_) | PruneError::NeedsPlan) => tracing::warn!(
-                organization = %overfull.served.spec.name,
-                "over its quota by {} with nothing left to prune; recount --repair may help",
-                Size(overfull.excess_bytes)
-            ),
+        let current = match self.current.take() {
+            Some(current) => Some(current),
+            None => match self.rest.pop() {
+                Some(overfull) => start(engine, overfull).await?,
+                None => None,
+            },
+        };
+        if let Some(current) = current {
+            match step(engine, current, report).await? {
+                Stepped::More(current) => self.current = Some(current),
+                Stepped::Over(left) => self.rest.extend(left),
+            }
         }
         Ok(Progress::More)
     }
+}
 
-    fn pruned(&self, overfull: &Overfull, pruning: &Pruning, report: &mut Report) {
-        let Overfull {
-            served,
-            quota_bytes,
-            excess_bytes,
-        } = overfull;
-        let cause = Cause::Quota {
-            quota_bytes: *quota_bytes,
-            excess_bytes: *excess_bytes,
-        };
-        self.engine.forget_pruned(served, &pruning.pruned, &cause);
-        report.pruned_images += pruning.pruned.len() as u64;
+/// Plans, if there is a plan.
+async fn start(engine: &Engine, overfull: Overfull) -> Result<Option<Underway>, GcError> {
+    let planning = engine
+        .metadata
+        .start_prune(overfull.served.id, overfull.planner(), engine.now());
+    match planning.await {
+        Ok(plan) => Ok(Some(Underway {
+            overfull,
+            plan,
+            images: 0,
+            usage_bytes: 0,
+        })),
+        Err(PruneError::Metadata(source)) => Err(failed("plan what is to be pruned")(source)),
+        // What nobody holds does not count, so only a wrong count can bring this about.
+        Err(PruneError::Quota(_) | PruneError::NeedsPlan) => {
+            tracing::warn!(
+                organization = %overfull.served.spec.name,
+                "over its quota by {} with nothing left to prune; recount --repair may help",
+                Size(overfull.excess_bytes)
+            );
+            Ok(None)
+        }
     }
+}
+
+enum Stepped {
+    More(Underway),
+    /// Nothing is left of the plan; perhaps it was not enough.
+    Over(Option<Overfull>),
+}
+
+async fn step(engine: &Engine, mut current: Underway, report: &mut Report) -> Result<Stepped, GcError> {
+    let pruning = engine.metadata.prune(&mut current.plan).await;
+    let Some(pruning) = pruning.map_err(failed("prune an organization"))? else {
+        return Ok(Stepped::Over(current.left()));
+    };
+    let cause = Cause::Quota {
+        quota_bytes: current.overfull.quota_bytes,
+        excess_bytes: current.overfull.excess_bytes,
+    };
+    engine.forget_pruned(&current.overfull.served, &pruning.pruned, &cause);
+    let images = pruning.pruned.len() as u64;
+    report.pruned_images += images;
+    current.images += images;
+    current.usage_bytes = pruning.usage_bytes;
+    Ok(Stepped::More(current))
 }
 
 impl Worker for Pruner<'_> {

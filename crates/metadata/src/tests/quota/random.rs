@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use super::planner::{Everything, Greedy, Told};
 use super::{dump, order};
+use crate::queries::room::{self, Room};
+use crate::queries::usage;
 use crate::tests::fixture::{Fixture, Made, TTL, image, index, referrer, subject_index};
-use crate::{AdmitError, Hold, ManifestId, PruneError};
+use crate::{AdmitError, Demand, Hold, ManifestId, MetadataError};
 
 /// When the quota is asked for: what was pulled in the first third is dead.
 const NOW: i64 = TTL + TTL / 2;
@@ -173,24 +175,50 @@ async fn prune(db: &Fixture, quota_per_mille: u64) -> Result<(), TestCaseError> 
     }
     prop_assert_eq!(&dump(db).await, &before);
 
-    let pruning = db
-        .metadata
-        .prune(db.acme, Arc::new(Arc::clone(&planner)), NOW)
-        .await;
+    let pruning = db.prune(db.acme, Arc::new(Arc::clone(&planner)), NOW).await;
     prop_assert_eq!(pruning.unwrap(), plan);
     prop_assert_eq!(db.metadata.recount().await.unwrap(), []);
     prop_assert!(db.usage(db.acme).await <= quota);
     Ok(())
 }
 
-/// What would be left without these.
+/// What would be left without these: they go, and come back.
 async fn usage_without(db: &Fixture, evicted: &[ManifestId]) -> u64 {
-    let told = Arc::new(Told(evicted.to_vec()));
-    match db.metadata.plan_prune(db.acme, told, NOW).await {
-        Ok(pruning) => pruning.usage_bytes,
-        Err(error @ (PruneError::Quota(_) | PruneError::NeedsPlan | PruneError::Metadata(_))) => {
-            panic!("{error:?}")
-        }
+    let tried = (db.acme, Told(evicted.to_vec()));
+    let work = db.metadata.engine().write(tried, |tx, (organization, told)| {
+        Box::pin(async move {
+            let room = Room {
+                organization: *organization,
+                pulled: None,
+                demand: Demand {
+                    usage_bytes: usage::lock(tx, *organization).await?,
+                    needed_bytes: 0,
+                    alone_bytes: 0,
+                },
+                now: NOW,
+            };
+            match room::make(tx, &room, told).await? {
+                room::Made::Pruned(pruning) => Err::<(), _>(Tried::Left(pruning.usage_bytes)),
+                room::Made::Refused(_) | room::Made::Deferred => unreachable!("it does as told"),
+            }
+        })
+    });
+    match work.await {
+        Err(Tried::Left(usage)) => usage,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What makes a transaction come to nothing.
+#[derive(Debug)]
+enum Tried {
+    Left(u64),
+    Failed(#[allow(dead_code, reason = "shown if it happens")] MetadataError),
+}
+
+impl From<MetadataError> for Tried {
+    fn from(source: MetadataError) -> Self {
+        Self::Failed(source)
     }
 }
 

@@ -194,7 +194,7 @@ impl History {
     /// Q9: what is over a quota fits then.
     async fn prune(&self, organization: OrganizationId, quota: u64) {
         let planner = Arc::new(Greedy::new(quota));
-        match self.db.metadata.prune(organization, planner, self.now).await {
+        match self.db.prune(organization, planner, self.now).await {
             Ok(pruning) => {
                 assert!(pruning.usage_bytes <= quota, "{pruning:?}");
                 assert_eq!(self.usage(organization).await, pruning.usage_bytes);
