@@ -13,36 +13,37 @@ const TAGS: Statement = Statement::new(
      ORDER BY t.name LIMIT $5",
 );
 
-/// Repositories of the organizations `$1`, live or not: who looks for live ones decides how many to look at.
-/// The unary plus lets the names lead, in the order of the answer, and not the list.
+/// Repositories, live or not: who looks for live ones decides how many to look at.
 macro_rules! repositories {
-    ($after:literal, $order:literal) => {
+    ($which:literal, $order:literal) => {
         concat!(
-            "SELECT o.prefix, r.name, EXISTS (
+            "SELECT o.id, o.prefix, r.name, EXISTS (
                SELECT 1 FROM tag t
-               WHERE t.repository_id = r.id AND t.current AND t.name <> '' AND t.ends_at > $2)
+               WHERE t.repository_id = r.id AND t.current AND t.name <> '' AND t.ends_at > $1)
              FROM organization o CROSS JOIN repository r
-             WHERE r.organization_id = o.id AND o.removed_at IS NULL
-               AND +o.id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1))
-               AND ",
-            $after,
+             WHERE r.organization_id = o.id AND o.removed_at IS NULL AND ",
+            $which,
             " ORDER BY ",
             $order,
-            " LIMIT $4"
+            " LIMIT $3"
         )
     };
 }
 
-/// Those of the organization whose names begin with `$3`, after `$5`.
+/// Those of the organization whose names begin with `$2`, after `$4`.
 const REPOSITORIES: Statement = Statement::new(
     "list repositories",
-    repositories!("o.prefix = $3 AND r.name > $5", "r.name"),
+    repositories!("o.prefix = $2 AND r.name > $4", "r.name"),
 );
 
-/// Those of all organizations whose names begin with something after `$3`: one statement, however many have none.
+/// Those of the organizations `$4` whose names begin with something after `$2`: one statement, however many of
+/// them have none. The unary plus lets the names lead, in the order of the answer, and not the list.
 const FOLLOWING: Statement = Statement::new(
     "list repositories of following organizations",
-    repositories!("o.prefix > $3", "o.prefix, r.name"),
+    repositories!(
+        "o.prefix > $2 AND +o.id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($4))",
+        "o.prefix, r.name"
+    ),
 );
 
 /// How many repositories one page of the catalog may cost, live or not.
@@ -134,16 +135,21 @@ pub(crate) async fn catalog(
         }
         let asked = budget.min(limit - page.names.len());
         let (now, number) = (query.now, count(asked));
-        let rows = if inside {
-            let values = args![&organizations, now, &at.prefix, number, &at.rest];
+        let mut rows = if inside {
+            let values = args![now, &at.prefix, number, &at.rest];
             engine.fetch_all(REPOSITORIES, values).await?
         } else {
-            let values = args![&organizations, now, &at.prefix, number];
+            let values = args![now, &at.prefix, number, &organizations];
             engine.fetch_all(FOLLOWING, values).await?
         };
+        if let Some(row) = rows.first().filter(|_| inside)
+            && !query.organizations.contains(&row.organization(0)?)
+        {
+            rows.clear();
+        }
         for row in &rows {
-            (at.prefix, at.rest) = (row.text(0)?, row.text(1)?);
-            if row.flag(2)? {
+            (at.prefix, at.rest) = (row.text(1)?, row.text(2)?);
+            if row.flag(3)? {
                 page.names.push(format!("{}{}", at.prefix, at.rest));
             }
         }

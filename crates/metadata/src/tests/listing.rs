@@ -62,6 +62,9 @@ pub(super) async fn catalogs_full_names_in_byte_order(db: Fixture) {
     assert_eq!(all, (expected.clone(), None));
     let some = catalog(&db, &ids[..1], None, 100).await;
     assert_eq!(some.0, ["acme/a", "acme/a/x", "acme/b"]);
+    // Whoever asks for what follows a name of an organization is not shown what else is in it.
+    let last = catalog(&db, &ids[2..], Some("acme-b/a"), 100).await;
+    assert_eq!(last.0, ["acme.c/a", "acme.c/a/x", "acme.c/b"]);
     for limit in [1, 2, 4] {
         let mut paged: Vec<String> = Vec::new();
         loop {
