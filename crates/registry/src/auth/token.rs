@@ -88,13 +88,12 @@ impl Tokens {
     pub(crate) fn verify(&self, token: &str, now: Millis) -> Option<Arc<Verified>> {
         let key = digest::digest(&digest::SHA256, token.as_bytes());
         let key = key.as_ref().try_into().ok()?;
-        let verified = match self.verified.get(&key) {
-            Some(verified) => verified,
-            None => {
-                let verified = Arc::new(self.read(token)?);
-                self.verified.insert(key, Arc::clone(&verified));
-                verified
-            }
+        let verified = if let Some(verified) = self.verified.get(&key) {
+            verified
+        } else {
+            let verified = Arc::new(self.read(token)?);
+            self.verified.insert(key, Arc::clone(&verified));
+            verified
         };
         (now / 1_000 < verified.expires).then_some(verified)
     }
