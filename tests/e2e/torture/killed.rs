@@ -202,17 +202,20 @@ async fn torture(terms: [Terms; 2], rounds: usize) {
             rack
         });
     }
+    let mut cut = 0;
     while let Some(ended) = servers.join_next().await {
         let rack = ended.unwrap();
         let [whole, broken, refused] = [&rack.tally.whole, &rack.tally.broken, &rack.tally.refused]
             .map(|count| count.load(Ordering::Relaxed));
         let pruned = rack.pruned;
+        cut += broken;
         eprintln!("{whole} whole bodies, {broken} broken off, {refused} refused, {pruned} pruned");
         assert!(whole > rounds, "hardly anything was pulled");
         if rack.terms.quota == Quota::Tight {
             assert!(refused > 0 && pruned > 0, "the quota was not felt");
         }
     }
+    assert!(cut > 0, "no kill met anybody halfway");
 }
 
 /// G3, B3, M15, Q2, I1–I4: fifty rounds (long form: five hundred) of `kill -9` at a moment that chance decides, with

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use quayside_tests::fake::FakeUpstream;
+use quayside_tests::fake::{FakeUpstream, Fault, On};
 use quayside_tests::images::{Blob, Image, Index};
 use quayside_tests::torture::Chance;
 use tokio::sync::watch;
 
 const IMAGES: u64 = 8;
+const LARGE: u64 = 500_000;
 
 /// Everything that upstream has.
 pub(super) struct Shelf {
@@ -61,10 +62,14 @@ impl Shelf {
         }
     }
 
-    /// Puts it all upstream.
+    /// Puts it all upstream, from where large layers come slowly enough for a kill to meet them halfway.
     pub(super) fn fill(&self, upstream: &FakeUpstream) {
         for (number, image) in self.images.iter().enumerate() {
             upstream.push(&format!("app{number}"), "1", image);
+            for layer in image.layers.iter().filter(|layer| layer.size() > LARGE) {
+                let slowly = Fault::Drip(100_000, Duration::from_millis(10));
+                upstream.script(On::blob().of(&format!("app{number}")).at(&layer.digest), slowly);
+            }
         }
         upstream.push_index("multi", "1", &self.index);
         for image in &self.moving {
