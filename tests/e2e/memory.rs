@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use quayside_tests::eventually::{eventually, soon};
 use quayside_tests::fake::FakeUpstream;
-use quayside_tests::images::{Blob, Image, OCI_LAYER, random_bytes};
+use quayside_tests::images::{Blob, Image, ImageBuilder, OCI_LAYER, random_bytes};
 use quayside_tests::program::Program;
 use quayside_tests::torture::is_long;
 use serde_json::json;
@@ -144,7 +144,7 @@ async fn cold_blobs_go_through_the_disk() {
     };
     let image = (0..8)
         .map(layer)
-        .fold(Image::builder(), |image, layer| image.layer(layer));
+        .fold(Image::builder(), ImageBuilder::layer);
     let image = image.build();
     upstream.push("alpine", "1", &image);
     let program = program(&upstream).await;

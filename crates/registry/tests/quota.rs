@@ -1,4 +1,5 @@
 //! The rules of the quota against the database that they are for: what a plan counts on is what happens.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "quota/oracle.rs"]
 mod oracle;
@@ -87,7 +88,7 @@ async fn admit(shelf: &Shelf, made: &Made, situation: &Situation) -> Result<Opti
     let unlimited = unlimited.unwrap();
     let quota = unlimited.usage_bytes * situation.quota_per_mille / 1000;
     let planner: Arc<dyn Planner> = Arc::new(QuotaPlanner::new(quota, Planning::WithPlan));
-    let planned = shelf.metadata.rehearse(&admission, Arc::clone(&planner)).await;
+    let foreseen = shelf.metadata.rehearse(&admission, Arc::clone(&planner)).await;
     let oracle = Oracle {
         shelf,
         admission: &admission,
@@ -100,7 +101,7 @@ async fn admit(shelf: &Shelf, made: &Made, situation: &Situation) -> Result<Opti
     } else {
         oracle.evict(quota).await
     };
-    let evicted = match &planned {
+    let evicted = match &foreseen {
         Ok(admitted) => Some(ids(shelf, &admitted.pruned).await),
         Err(AdmitError::Quota(refusal)) => {
             prop_assert_eq!(refusal.used_bytes, before);
@@ -114,15 +115,15 @@ async fn admit(shelf: &Shelf, made: &Made, situation: &Situation) -> Result<Opti
 
     let admitted = shelf.metadata.admit(&admission, planner).await;
     let usage = shelf.usage().await;
-    match (admitted, planned) {
-        (Ok(admitted), Ok(planned)) => {
-            prop_assert_eq!(&admitted.pruned, &planned.pruned);
+    match (admitted, foreseen) {
+        (Ok(admitted), Ok(foreseen)) => {
+            prop_assert_eq!(&admitted.pruned, &foreseen.pruned);
             let freed: u64 = admitted.pruned.iter().map(|pruned| pruned.freed_bytes).sum();
             prop_assert_eq!(usage + freed, before + admitted.needed_bytes);
             prop_assert!(usage <= quota || admitted.needed_bytes == 0);
         }
         (Err(AdmitError::Quota(_)), Err(_)) => prop_assert_eq!(usage, before),
-        (admitted, planned) => panic!("{admitted:?} {planned:?}"),
+        (admitted, foreseen) => panic!("{admitted:?} {foreseen:?}"),
     }
     prop_assert_eq!(shelf.metadata.recount().await.unwrap(), []);
     Ok(evicted.map(|evicted| evicted.len()))
