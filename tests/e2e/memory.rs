@@ -142,9 +142,7 @@ async fn cold_blobs_go_through_the_disk() {
         bytes[0] = number;
         Blob::new(OCI_LAYER, bytes)
     };
-    let image = (0..8)
-        .map(layer)
-        .fold(Image::builder(), ImageBuilder::layer);
+    let image = (0..8).map(layer).fold(Image::builder(), ImageBuilder::layer);
     let image = image.build();
     upstream.push("alpine", "1", &image);
     let program = program(&upstream).await;
