@@ -238,5 +238,9 @@ fn answers(address: SocketAddr) -> bool {
 fn version_of(program: &str, argument: &str) -> Option<String> {
     let output = std::process::Command::new(program).arg(argument).output().ok()?;
     let text = [output.stdout, output.stderr].concat();
-    Some(String::from_utf8_lossy(&text).lines().next()?.trim().to_owned())
+    let text = String::from_utf8_lossy(&text);
+    // Some begin with the way to themselves, which is nobody's business.
+    let (first, rest) = text.lines().next()?.trim().split_once(' ')?;
+    let name = first.rsplit('/').next().unwrap_or(first);
+    Some(format!("{name} {rest}"))
 }
