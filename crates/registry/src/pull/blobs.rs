@@ -16,7 +16,7 @@ use super::manifests::{DigestKey, Request};
 use super::passthrough::PassThrough;
 use super::resume::Order;
 use super::running::Attendance;
-use super::warm::BlobEntry;
+use super::warm::{BlobEntry, Epoch};
 use super::{CacheStatus, Contact, Engine, Method, Viewer};
 use crate::chain::Chain;
 
@@ -28,7 +28,7 @@ pub(crate) struct Located {
 }
 
 /// What a look at the database that several requests share came to.
-pub(crate) type Looked = Result<BlobState, PullError>;
+pub(crate) type Looked = Result<(BlobState, Epoch), PullError>;
 
 /// Whether a look at the database may have begun before it was asked for.
 #[derive(Clone, Copy)]
@@ -118,11 +118,17 @@ impl Engine {
         state.ok_or(PullError::Unknown(Subject::Blob))
     }
 
-    /// As [`Engine::find_state`] for a member, with one read for everybody who asks while it runs: a crowd that waits
+    /// As [`Engine::find_state`], with the epoch in which it began.
+    async fn look(&self, key: &DigestKey, view: View) -> Looked {
+        let epoch = self.warm.blob_epoch(key);
+        Ok((self.find_state(key, view).await?, epoch))
+    }
+
+    /// As [`Engine::look`] for a member, with one read for everybody who asks while it runs: a crowd that waits
     /// for one blob must not keep the database from others.
-    async fn find_state_together(self: &Arc<Self>, key: &DigestKey) -> Result<BlobState, PullError> {
+    async fn look_together(self: &Arc<Self>, key: &DigestKey) -> Looked {
         let (engine, wanted) = (Arc::clone(self), key.clone());
-        let read = move || async move { engine.find_state(&wanted, View::Member).await };
+        let read = move || async move { engine.look(&wanted, View::Member).await };
         self.blob_flights.join(key.clone(), read).await?
     }
 
@@ -132,16 +138,16 @@ impl Engine {
         if let Some(entry) = self.warm.blob(key, now) {
             return Ok(Found::Stored(entry));
         }
-        let mut state = match (self.contact, look) {
-            (Contact::Allowed, Look::Shared) => self.find_state_together(key).await?,
-            (Contact::Allowed, Look::Own) => self.find_state(key, View::Member).await?,
-            (Contact::Never, _) => self.find_state(key, View::Live { now }).await?,
+        let (mut state, epoch) = match (self.contact, look) {
+            (Contact::Allowed, Look::Shared) => self.look_together(key).await?,
+            (Contact::Allowed, Look::Own) => self.look(key, View::Member).await?,
+            (Contact::Never, _) => self.look(key, View::Live { now }).await?,
         };
         Ok(match state.stored.take_if(|_| state.proven) {
             None => Found::Missing(state),
             Some(stored) => {
                 let entry = BlobEntry::new(&state, parse_key(&stored.key)?, stored.size, now);
-                self.warm.keep_blob(key.clone(), &entry);
+                self.warm.keep_blob(key, &entry, epoch);
                 Found::Stored(entry)
             }
         })

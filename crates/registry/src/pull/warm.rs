@@ -210,6 +210,7 @@ pub(crate) struct Warm {
     lengths: Cache<ContentKey, u64>,
     manifest_epochs: Epochs,
     tag_epochs: Epochs,
+    blob_epochs: Epochs,
 }
 
 impl Warm {
@@ -229,6 +230,7 @@ impl Warm {
             lengths: Cache::builder().max_capacity(LENGTHS).build(),
             manifest_epochs: Epochs::default(),
             tag_epochs: Epochs::default(),
+            blob_epochs: Epochs::default(),
         }
     }
 
@@ -309,8 +311,18 @@ impl Warm {
             .filter(|entry| self.is_fresh(entry.loaded_at, now))
     }
 
-    pub(crate) fn keep_blob(&self, key: ContentKey, entry: &Arc<BlobEntry>) {
-        self.blobs.insert(key, Arc::clone(entry));
+    /// To be taken before a blob is looked up in the database, and given to [`Warm::keep_blob`].
+    pub(crate) fn blob_epoch(&self, key: &ContentKey) -> Epoch {
+        self.blob_epochs.of(key)
+    }
+
+    /// Keeps what was looked up, unless it was forgotten meanwhile: bytes that scrub has found to be wrong must not come
+    /// back with a row that was read before.
+    pub(crate) fn keep_blob(&self, key: &ContentKey, entry: &Arc<BlobEntry>, read: Epoch) {
+        self.blobs.insert(key.clone(), Arc::clone(entry));
+        if self.blob_epochs.of(key) != read {
+            self.blobs.invalidate(key);
+        }
     }
 
     /// What upstream announced where manifests contradict each other (B10). A digest has one length: it never grows
@@ -325,10 +337,12 @@ impl Warm {
 
     /// Bytes turned out to be wrong wherever they are served.
     pub(crate) fn forget_blobs(&self) {
+        self.blob_epochs.forget_all();
         self.blobs.invalidate_all();
     }
 
     pub(crate) fn forget_blob(&self, key: &ContentKey) {
+        self.blob_epochs.forget(key);
         self.blobs.invalidate(key);
     }
 }

@@ -94,3 +94,30 @@ fn manifests_of_tags_take_a_bounded_part_of_memory() {
     warm.tags.run_pending_tasks();
     assert_eq!(warm.tags.entry_count(), 15, "16 would be a little over 64 MiB");
 }
+
+/// B8, O5: the same for a blob whose bytes were found to be lost or wrong.
+#[test]
+fn what_was_looked_up_before_its_bytes_were_found_wrong_is_not_kept() {
+    let warm = Warm::new(Duration::from_mins(5));
+    let digest = Digest::of(Algorithm::Sha256, b"a layer");
+    let place = (OrganizationId(1), repository(), digest.clone());
+    let state = BlobState {
+        repository: RepositoryId(1),
+        declared_size: 7,
+        stored: None,
+        private: false,
+        proven: true,
+        layer: true,
+        wanted: false,
+    };
+    let entry = BlobEntry::new(&state, StorageKey::new(&digest, "t").unwrap(), 7, NOW);
+    let forgets: [&dyn Fn(); 2] = [&|| warm.forget_blob(&place), &|| warm.forget_blobs()];
+    for forget in forgets {
+        let before = warm.blob_epoch(&place);
+        forget();
+        warm.keep_blob(&place, &entry, before);
+        assert!(warm.blob(&place, NOW).is_none());
+        warm.keep_blob(&place, &entry, warm.blob_epoch(&place));
+        assert!(warm.blob(&place, NOW).is_some());
+    }
+}
