@@ -121,6 +121,10 @@ distribution() {
   go_tool registry github.com/distribution/distribution/v3/cmd/registry v3.1.2 distribution
 }
 
+versitygw() {
+  go_tool versitygw github.com/versity/versitygw/cmd/versitygw v1.8.0
+}
+
 if [ "${1:-}" = bench ]; then
   packages=("${bench_packages[@]}")
   install_packages
@@ -133,6 +137,7 @@ install_packages
 cargo_tool cargo-nextest 0.9.151 --no-default-features --features default-no-update
 cargo_tool cargo-deny 0.20.2
 distribution
+versitygw
 go_tool crane github.com/google/go-containerregistry/cmd/crane v0.22.1
 go_tool helm helm.sh/helm/v3/cmd/helm v3.22.0
 mkdir -p "$bin/containerd2"
