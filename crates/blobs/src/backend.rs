@@ -1,24 +1,29 @@
 //! What a storage backend promises.
 
 use std::{
+    fmt::Debug,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use futures::future::BoxFuture;
+use quayside_oci::Digest;
 use thiserror::Error;
 
-use crate::{IdError, OpenFile, StorageFault, StorageId, StorageKey};
+use crate::{IdError, OpenFile, Spool, StorageFault, StorageId, StorageKey};
 
 /// Keeps complete, verified blobs under keys.
 ///
 /// Every method may be repeated after a crash or an error. A key is committed at most once and never changes
 /// its bytes afterwards (G3). Readers that already opened a blob go on after it was deleted. The suite in
 /// `tests/blobs/contract.rs` says the same in code, and every backend has to pass it.
-pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
-    /// Moves a complete spool file to `key`, durably: after `Ok` it survives a power cut. After an error the key
-    /// may or may not hold bytes and has to be deleted; the spool's descriptor stays readable either way.
-    fn commit<'a>(&'a self, spooled: Spooled, key: &'a StorageKey) -> BoxFuture<'a, Result<(), StoreError>>;
+pub trait Backend: Debug + Send + Sync + 'static {
+    /// Begins to bring a blob that may still be arriving to `key`, which its owner has recorded before (G3).
+    /// Has to be called within a runtime.
+    fn upload(&self, arriving: Arriving, key: &StorageKey) -> Box<dyn Upload>;
+
+    /// Whether an upload does anything before it is committed, so that it ought to begin with the first byte.
+    fn uploads_early(&self) -> bool;
 
     /// Opens the blob at `key`, which has to be of `size` bytes (B8).
     fn open<'a>(&'a self, key: &'a StorageKey, size: u64) -> BoxFuture<'a, Result<Arc<OpenFile>, OpenError>>;
@@ -44,15 +49,33 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
     fn set_id<'a>(&'a self, id: &'a StorageId) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
-/// A spool file that is complete and verified, on its way into storage.
+/// A blob on its way into storage. Dropping it gives up: nothing will appear at the key, and what storage holds of
+/// it meanwhile is removed in the background if storage lets us. The key has to be deleted all the same.
+pub trait Upload: Debug + Send + Sync {
+    /// Waits until the blob, all of which is spooled and verified by now, is at its key, durably: after `Ok` it
+    /// survives a power cut. After an error the key may or may not hold bytes and has to be deleted; the spool's
+    /// descriptor stays readable either way. Dropping the future is dropping the upload.
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<SpoolFile, StoreError>>;
+}
+
+/// A blob that is being spooled.
 #[derive(Clone, Debug)]
-pub struct Spooled {
-    /// Where it lies.
+pub struct Arriving {
+    /// What is there of it.
+    pub spool: Arc<Spool>,
+    /// Where the spool file lies.
     pub path: PathBuf,
-    /// The open file, which outlives its path.
-    pub file: Arc<OpenFile>,
-    /// Its length in bytes.
-    pub size: u64,
+    /// The digest that its bytes are to have.
+    pub digest: Digest,
+}
+
+/// What became of the spool file of a blob that was committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SpoolFile {
+    /// It is the stored blob now.
+    Moved,
+    /// It lies where it lay.
+    Left,
 }
 
 /// A blob found in storage.

@@ -9,8 +9,8 @@ use tokio::task::spawn_blocking;
 
 use self::place::Place;
 use crate::{
-    Backend, DeleteError, Found, OpenError, OpenFile, Spooled, StorageFault, StorageId, StorageKey,
-    StoreError,
+    Arriving, Backend, DeleteError, Found, OpenError, OpenFile, SpoolFile, StorageFault, StorageId,
+    StorageKey, StoreError, Upload,
 };
 
 /// A directory of blobs. Every access runs on the blocking pool.
@@ -27,7 +27,6 @@ impl Filesystem {
         })
     }
 
-    /// Runs `work` on the blocking pool; `lost` makes an error of it if the pool is being shut down.
     fn run<T, E>(
         &self,
         work: impl FnOnce(&Place) -> Result<T, E> + Send + 'static,
@@ -37,20 +36,57 @@ impl Filesystem {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let place = Arc::clone(&self.place);
-        async move {
-            let root = place.root().to_owned();
-            let done = spawn_blocking(move || work(&place)).await;
-            done.unwrap_or_else(|error| Err(lost(StorageFault::new("use", &root, error.into()))))
-        }
-        .boxed()
+        run(&self.place, work, lost)
+    }
+}
+
+/// Runs `work` on the blocking pool; `lost` makes an error of it if the pool is being shut down.
+fn run<T, E>(
+    place: &Arc<Place>,
+    work: impl FnOnce(&Place) -> Result<T, E> + Send + 'static,
+    lost: impl FnOnce(StorageFault) -> E + Send + 'static,
+) -> BoxFuture<'static, Result<T, E>>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let place = Arc::clone(place);
+    async move {
+        let root = place.root().to_owned();
+        let done = spawn_blocking(move || work(&place)).await;
+        done.unwrap_or_else(|error| Err(lost(StorageFault::new("use", &root, error.into()))))
+    }
+    .boxed()
+}
+
+/// A spool file that is moved to its key when it is complete.
+#[derive(Debug)]
+struct Move {
+    place: Arc<Place>,
+    arriving: Arriving,
+    key: StorageKey,
+}
+
+impl Upload for Move {
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<SpoolFile, StoreError>> {
+        let Self { place, arriving, key } = *self;
+        let work = move |place: &Place| {
+            let file = arriving.spool.file();
+            place.commit(&arriving.path, file, &key)?;
+            Ok(SpoolFile::Moved)
+        };
+        run(&place, work, StoreError::Storage)
     }
 }
 
 impl Backend for Filesystem {
-    fn commit<'a>(&'a self, spooled: Spooled, key: &'a StorageKey) -> BoxFuture<'a, Result<(), StoreError>> {
-        let key = key.clone();
-        self.run(move |place| place.commit(&spooled, &key), StoreError::Storage)
+    fn upload(&self, arriving: Arriving, key: &StorageKey) -> Box<dyn Upload> {
+        let (place, key) = (Arc::clone(&self.place), key.clone());
+        Box::new(Move { place, arriving, key })
+    }
+
+    fn uploads_early(&self) -> bool {
+        false
     }
 
     fn open<'a>(&'a self, key: &'a StorageKey, size: u64) -> BoxFuture<'a, Result<Arc<OpenFile>, OpenError>> {

@@ -19,7 +19,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use self::{queue::Sender, writer::Writer};
 use crate::{
-    Backend, Progress, Spool, SpoolFailure, Spooled, StorageFault, StorageKey, StoreError, room::Reservation,
+    Arriving, Backend, Progress, Spool, SpoolFailure, SpoolFile, StorageFault, StorageKey, StoreError,
+    Upload, room::Reservation,
 };
 
 /// Why bytes were not taken.
@@ -81,14 +82,8 @@ pub struct Ingest {
     received: u64,
     queue: Option<Sender>,
     writer: Option<JoinHandle<Result<Digest, StorageFault>>>,
-    leftover: Leftover,
-}
-
-/// What lies at the spool path when the ingest ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Leftover {
-    File,
-    Nothing,
+    upload: Option<(StorageKey, Box<dyn Upload>)>,
+    spool_file: SpoolFile,
 }
 
 impl Ingest {
@@ -118,7 +113,8 @@ impl Ingest {
             received: 0,
             queue: Some(queue),
             writer: Some(spawn_blocking(|| writer.run())),
-            leftover: Leftover::File,
+            upload: None,
+            spool_file: SpoolFile::Left,
         }
     }
 
@@ -194,7 +190,26 @@ impl Ingest {
         Ok(expected)
     }
 
-    /// Moves the verified blob to `key`, durably. The caller has recorded the key before (G3). After an error
+    /// Brings what arrives to `key` from now on, where storage takes blobs in parts
+    /// ([`Store::uploads_early`](crate::Store::uploads_early)). The caller has recorded the key before (G3). What
+    /// goes wrong there is told by [`Ingest::commit`] and costs nobody else anything. Has to be called within a
+    /// runtime.
+    pub fn upload_to(&mut self, key: &StorageKey) {
+        if key.is_for(&self.digest) {
+            self.upload = Some((key.clone(), self.start_upload(key)));
+        }
+    }
+
+    fn start_upload(&self, key: &StorageKey) -> Box<dyn Upload> {
+        let arriving = Arriving {
+            spool: Arc::clone(&self.spool),
+            path: self.path.clone(),
+            digest: self.digest.clone(),
+        };
+        self.backend.upload(arriving, key)
+    }
+
+    /// Stores the verified blob at `key`, durably. The caller has recorded the key before (G3). After an error
     /// readers still finish, and the key has to be treated as if it held bytes.
     pub async fn commit(mut self, key: &StorageKey) -> Result<(), StoreError> {
         if !matches!(self.spool.progress(), Progress::Verified) {
@@ -203,14 +218,11 @@ impl Ingest {
         if !key.is_for(&self.digest) {
             return Err(StoreError::ForeignKey { key: key.clone() });
         }
-        let (path, file) = (self.path.clone(), Arc::clone(self.spool.file()));
-        let spooled = Spooled {
-            path,
-            file,
-            size: self.spool.size(),
+        let upload = match self.upload.take() {
+            Some((begun, upload)) if begun == *key => upload,
+            _ => self.start_upload(key),
         };
-        self.backend.commit(spooled, key).await?;
-        self.leftover = Leftover::Nothing;
+        self.spool_file = upload.commit().await?;
         Ok(())
     }
 
@@ -250,7 +262,7 @@ impl Ingest {
 impl Drop for Ingest {
     fn drop(&mut self) {
         self.spool.fail(SpoolFailure::Abandoned);
-        if self.leftover == Leftover::Nothing {
+        if self.spool_file == SpoolFile::Moved {
             return;
         }
         let path = std::mem::take(&mut self.path);

@@ -81,7 +81,8 @@ impl fmt::Display for StorageKey {
     }
 }
 
-fn is_token(token: &str) -> bool {
+/// Whether a text can be the token of a key, and so the name of a spool file.
+pub(crate) fn is_token(token: &str) -> bool {
     (1..=MAX_TOKEN).contains(&token.len())
         && token
             .bytes()

@@ -21,7 +21,9 @@ mod room;
 mod spool;
 mod store;
 
-pub use backend::{Backend, DeleteError, Found, Listed, OpenError, Spooled, StoreError, Stray, StrayKind};
+pub use backend::{
+    Arriving, Backend, DeleteError, Found, Listed, OpenError, SpoolFile, StoreError, Stray, StrayKind, Upload,
+};
 pub use fault::{SpoolFailure, StorageFault};
 pub use frames::{Frames, ReadError};
 pub use id::{IdError, StorageId};

@@ -2,6 +2,7 @@
 
 use std::{
     fs::OpenOptions,
+    io,
     ops::Range,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -19,6 +20,7 @@ use crate::{
     files::Files,
     filesystem::Filesystem,
     frames::Buffers,
+    key::is_token,
     room::{Reservation, Room},
 };
 
@@ -58,23 +60,38 @@ impl Store {
         })
     }
 
+    /// Whether blobs go into storage while they arrive: then their keys are to be recorded, and
+    /// [`Ingest::upload_to`] is to be called, before the first byte.
+    pub fn uploads_early(&self) -> bool {
+        self.backend.uploads_early()
+    }
+
     /// A name that no other ingest has: 32 hexadecimal digits.
     pub fn new_token() -> String {
         Uuid::new_v4().simple().to_string()
     }
 
-    /// Begins to receive the blob `digest` of `size` bytes. Refuses what would not fit above the free bytes that
-    /// have to stay, beside all that runs already (O2).
+    /// As [`ingest_as`](Self::ingest_as), under a name of its own.
     pub async fn ingest(&self, digest: &Digest, size: u64) -> Result<Ingest, IngestError> {
-        let token = Self::new_token();
-        let path = self.spool.join(&token);
+        self.ingest_as(&Self::new_token(), digest, size).await
+    }
+
+    /// Begins to receive the blob `digest` of `size` bytes under the name `token`, which no ingest had before.
+    /// Refuses what would not fit above the free bytes that have to stay, or into what the spool may take, beside
+    /// all that runs already (O2).
+    pub async fn ingest_as(&self, token: &str, digest: &Digest, size: u64) -> Result<Ingest, IngestError> {
+        let path = self.spool.join(token);
+        if !is_token(token) {
+            let error = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(IngestError::Storage(StorageFault::new("create", &path, error)));
+        }
         let (room, at) = (Arc::clone(&self.room), path.clone());
         let created = spawn_blocking(move || create(&room, &at, size)).await;
         let created = created.unwrap_or_else(|error| Err(StorageFault::new("create", &path, error.into())));
         let (file, reservation) = created.map_err(IngestError::Storage)?;
         let spool = Arc::new(Spool::new(Arc::new(file), size, Arc::clone(&self.buffers)));
         Ok(Ingest::start(
-            (token, path),
+            (token.to_owned(), path),
             digest,
             spool,
             reservation,

@@ -14,7 +14,7 @@ use std::{
 use quayside_failpoints::pass;
 use rustix::fs::{Access, OFlags};
 
-use crate::{DeleteError, OpenError, OpenFile, Spooled, StorageFault, StorageKey, StoreError};
+use crate::{DeleteError, OpenError, OpenFile, StorageFault, StorageKey, StoreError};
 
 /// The directories of stored blobs, one per digest algorithm, in the order of their names.
 const TOPS: [&str; 2] = ["sha256", "sha512"];
@@ -67,9 +67,9 @@ impl Place {
 
     /// Bytes first, then the name, then the directories that hold the name: whatever survives a power cut is
     /// whole.
-    pub(super) fn commit(&self, spooled: &Spooled, key: &StorageKey) -> Result<(), StoreError> {
-        let synced = spooled.file.file().and_then(File::sync_all);
-        synced.map_err(|error| StoreError::Storage(failed("sync", &spooled.path)(error)))?;
+    pub(super) fn commit(&self, spooled: &Path, file: &OpenFile, key: &StorageKey) -> Result<(), StoreError> {
+        let synced = file.file().and_then(File::sync_all);
+        synced.map_err(|error| StoreError::Storage(failed("sync", spooled)(error)))?;
         pass("commit blob: file synced");
         let target = self.path(key);
         let directories: Vec<&Path> = target
@@ -81,7 +81,7 @@ impl Place {
             make_new_directory(token, hex, shard, key)?;
         }
         pass("commit blob: directories made");
-        fs::rename(&spooled.path, &target)
+        fs::rename(spooled, &target)
             .map_err(|error| StoreError::Storage(failed("move spool file to", &target)(error)))?;
         pass("commit blob: renamed");
         for at in directories {
