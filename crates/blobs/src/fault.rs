@@ -21,6 +21,21 @@ pub enum StorageFault {
         /// Bytes that have to stay free.
         floor: u64,
     },
+    /// The spool would take more than it may.
+    #[error(
+        "find {wanted} bytes in {}: {in_use} of the {most} bytes that the spool may take are in use",
+        path.display()
+    )]
+    Spool {
+        /// The spool directory.
+        path: PathBuf,
+        /// Bytes that are wanted.
+        wanted: u64,
+        /// Bytes that blobs which arrive, or are still read there, were promised.
+        in_use: u64,
+        /// Bytes that the spool may take in all.
+        most: u64,
+    },
     /// The file system or the quota on it is full.
     #[error("{action} {}: no space left", path.display())]
     NoSpace {
@@ -61,7 +76,10 @@ impl StorageFault {
 
     /// True if the fault is a lack of room and goes away when room is made.
     pub fn is_no_space(&self) -> bool {
-        matches!(self, Self::Floor { .. } | Self::NoSpace { .. })
+        matches!(
+            self,
+            Self::Floor { .. } | Self::Spool { .. } | Self::NoSpace { .. }
+        )
     }
 }
 

@@ -8,7 +8,7 @@
 //! This crate knows nothing of HTTP, of SQL or of where bytes come from.
 
 mod backend;
-
+mod directory;
 mod fault;
 mod files;
 mod filesystem;

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use crate::{
     OpenFile, SpoolFailure,
     frames::{Buffers, Frames},
+    room::Share,
 };
 
 /// How many bytes at the end of a blob no reader gets before the whole was verified (B3).
@@ -48,14 +49,17 @@ pub struct Spool {
     size: u64,
     buffers: Arc<Buffers>,
     progress: watch::Sender<Progress>,
+    /// The file takes room until its last reader has let go, linked or not.
+    _share: Share,
 }
 
 impl Spool {
-    pub(crate) fn new(file: Arc<OpenFile>, size: u64, buffers: Arc<Buffers>) -> Self {
+    pub(crate) fn new(file: Arc<OpenFile>, size: u64, buffers: Arc<Buffers>, share: Share) -> Self {
         Self {
             file,
             size,
             buffers,
+            _share: share,
             progress: watch::Sender::new(Progress::Running { written: 0 }),
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     filesystem::Filesystem,
     frames::Buffers,
     key::is_token,
-    room::{Reservation, Room},
+    room::{Reservation, Room, Share},
 };
 
 /// Stored blobs, and blobs on their way in. Cheap to clone.
@@ -53,7 +53,7 @@ impl Store {
         let backend = Filesystem::open(root, &spool)?;
         Ok(Self {
             backend: Arc::new(backend),
-            room: Arc::new(Room::new(&spool, min_free_bytes)),
+            room: Arc::new(Room::above(&spool, min_free_bytes)),
             spool,
             files: Arc::default(),
             buffers: Arc::default(),
@@ -88,8 +88,8 @@ impl Store {
         let (room, at) = (Arc::clone(&self.room), path.clone());
         let created = spawn_blocking(move || create(&room, &at, size)).await;
         let created = created.unwrap_or_else(|error| Err(StorageFault::new("create", &path, error.into())));
-        let (file, reservation) = created.map_err(IngestError::Storage)?;
-        let spool = Arc::new(Spool::new(Arc::new(file), size, Arc::clone(&self.buffers)));
+        let (file, reservation, share) = created.map_err(IngestError::Storage)?;
+        let spool = Arc::new(Spool::new(Arc::new(file), size, Arc::clone(&self.buffers), share));
         Ok(Ingest::start(
             (token.to_owned(), path),
             digest,
@@ -171,8 +171,8 @@ impl Blob {
     }
 }
 
-fn create(room: &Arc<Room>, path: &Path, size: u64) -> Result<(OpenFile, Reservation), StorageFault> {
-    let reservation = room.reserve(size)?;
+fn create(room: &Arc<Room>, path: &Path, size: u64) -> Result<(OpenFile, Reservation, Share), StorageFault> {
+    let (reservation, share) = room.reserve(size)?;
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -180,5 +180,5 @@ fn create(room: &Arc<Room>, path: &Path, size: u64) -> Result<(OpenFile, Reserva
         .mode(0o600)
         .open(path);
     let file = file.map_err(|error| StorageFault::new("create spool file", path, error))?;
-    Ok((OpenFile::new(file), reservation))
+    Ok((OpenFile::new(file), reservation, share))
 }

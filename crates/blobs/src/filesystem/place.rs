@@ -5,16 +5,19 @@ mod listing;
 
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use quayside_failpoints::pass;
-use rustix::fs::{Access, OFlags};
+use rustix::fs::OFlags;
 
-use crate::{DeleteError, OpenError, OpenFile, StorageFault, StorageKey, StoreError};
+use crate::{
+    DeleteError, OpenError, OpenFile, StorageFault, StorageKey, StoreError,
+    directory::{self, Lock},
+};
 
 /// The directories of stored blobs, one per digest algorithm, in the order of their names.
 const TOPS: [&str; 2] = ["sha256", "sha512"];
@@ -29,19 +32,19 @@ pub(super) struct Place {
     root: PathBuf,
     /// Device and inode of the first of [`TOPS`]: tells a lost file from a volume that is not mounted.
     identity: (u64, u64),
-    /// The open root, locked against other processes.
-    lock: File,
+    /// Keeps other processes out of the root.
+    _lock: Lock,
 }
 
 impl Place {
     /// Makes and locks `root`, makes what is missing in it and empties `spool`.
     pub(super) fn open(root: &Path, spool: &Path) -> Result<Self, StoreError> {
-        make_directory(root).map_err(StoreError::Storage)?;
-        let lock = lock(root)?;
+        directory::make(root).map_err(StoreError::Storage)?;
+        let lock = Lock::of(root)?;
         let first = root.join(TOPS[0]);
         for directory in TOPS.iter().map(|top| root.join(top)).chain([spool.to_owned()]) {
-            make_directory(&directory).map_err(StoreError::Storage)?;
-            check_permission(&directory).map_err(StoreError::Storage)?;
+            directory::make(&directory).map_err(StoreError::Storage)?;
+            directory::check_permission(&directory).map_err(StoreError::Storage)?;
         }
         let identity = identity_of(&first).map_err(StoreError::Storage)?;
         if identity_of(spool).map_err(StoreError::Storage)?.0 != identity.0 {
@@ -57,7 +60,7 @@ impl Place {
         Ok(Self {
             root: root.to_owned(),
             identity,
-            lock,
+            _lock: lock,
         })
     }
 
@@ -190,36 +193,11 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        // Closing is not enough: a child process that is being started holds copies of all descriptors for a moment.
-        let _ = self.lock.unlock();
-    }
-}
-
-/// Makes a directory that only we can read, and those above it.
-fn make_directory(path: &Path) -> Result<(), StorageFault> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(failed("create directory", path))
-}
-
-/// A directory of somebody else does not get better by waiting. A disk that is read-only for now may.
-fn check_permission(directory: &Path) -> Result<(), StorageFault> {
-    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-    match rustix::fs::access(directory, wanted).map_err(io::Error::from) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(failed("use", directory)(error)),
-        _ => Ok(()),
-    }
-}
-
 /// Makes the directory of a token, which nobody may have made before (G3), in that of its digest, which a
 /// deletion may take away again before we are inside.
 fn make_new_directory(token: &Path, hex: &Path, shard: &Path, key: &StorageKey) -> Result<(), StoreError> {
     let storage = |path, error| StoreError::Storage(failed("create directory", path)(error));
-    make_directory(shard).map_err(StoreError::Storage)?;
+    directory::make(shard).map_err(StoreError::Storage)?;
     for _ in 0..ATTEMPTS {
         match create_private(hex) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(storage(hex, error)),
@@ -239,21 +217,6 @@ fn make_new_directory(token: &Path, hex: &Path, shard: &Path, key: &StorageKey) 
 
 fn create_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
-}
-
-fn lock(root: &Path) -> Result<File, StoreError> {
-    let directory = File::open(root).map_err(|error| StoreError::Storage(failed("open", root)(error)))?;
-    match directory.try_lock() {
-        Ok(()) => Ok(directory),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
-            path: root.to_owned(),
-        }),
-        Err(TryLockError::Error(error)) => {
-            // Some network file systems have no locks; the database still keeps a second process out.
-            tracing::warn!(path = %root.display(), %error, "lock storage directory");
-            Ok(directory)
-        }
-    }
 }
 
 fn identity_of(path: &Path) -> Result<(u64, u64), StorageFault> {

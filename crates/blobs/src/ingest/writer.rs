@@ -82,13 +82,14 @@ mod tests {
 
     fn writer(path: &str, pieces: Receiver) -> Writer {
         let file = File::options().read(true).write(true).open(path).unwrap();
-        let spool = Spool::new(Arc::new(OpenFile::new(file)), 1 << 20, Arc::default());
-        let room = Arc::new(Room::new(&std::env::temp_dir(), 0));
+        let room = Arc::new(Room::above(&std::env::temp_dir(), 0));
+        let (reservation, share) = room.reserve(0).unwrap();
+        let spool = Spool::new(Arc::new(OpenFile::new(file)), 1 << 20, Arc::default(), share);
         Writer {
             spool: Arc::new(spool),
             path: path.into(),
             pieces,
-            room: room.reserve(0).unwrap(),
+            room: reservation,
             hasher: Hasher::new(Algorithm::Sha256),
         }
     }
