@@ -18,6 +18,8 @@ pub struct FillIntent {
     pub scope: Option<OrganizationId>,
     /// The key that will be written; no key is ever written twice.
     pub storage_key: String,
+    /// Where other processes can follow the fill, `host:port`; empty if nowhere.
+    pub address: String,
     /// When others may consider this fill dead.
     pub expires_at: i64,
 }
@@ -33,4 +35,49 @@ pub enum FillCommit {
     Unreferenced,
     /// The fill's record is gone, and with it the right to commit; its key is garbage already.
     Lost,
+}
+
+/// Whether a fill keeps others from filling the same blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leased {
+    /// The others are to follow it.
+    Yes,
+    /// It runs beside whatever others do, and the first commit wins: the one that has the lease cannot be
+    /// reached (B2).
+    No,
+}
+
+/// What a process that wants a blob has to do for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FillLease {
+    /// Fill it; the intent is recorded.
+    Ours(FillPurpose),
+    /// Follow the fill that runs. Nothing was recorded.
+    Held(HeldFill),
+    /// Read it from storage: it is there by now, and the scope may have it (B9). Nothing was recorded.
+    Found,
+}
+
+/// What the bytes of a fill are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FillPurpose {
+    /// They are not stored.
+    Store,
+    /// They are stored, but obtained with credentials of others: to be verified and thrown away (B9). The
+    /// key is never written, so the fill ends with [`Metadata::prove_blob`](crate::Metadata::prove_blob)
+    /// and then [`Metadata::abandon_fill`](crate::Metadata::abandon_fill), never with a commit.
+    Prove,
+}
+
+/// A fill that runs and has the lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldFill {
+    /// Its name.
+    pub token: String,
+    /// Where it can be followed, `host:port`; empty if nowhere.
+    pub address: String,
+    /// The size that it expects, in bytes.
+    pub size: u64,
+    /// From then on anybody may take it over.
+    pub expires_at: i64,
 }

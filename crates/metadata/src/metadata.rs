@@ -1,6 +1,7 @@
 //! The one way to the database.
 
 mod inspection;
+mod leases;
 mod lifetime;
 mod referrers;
 mod scrub;
@@ -15,8 +16,8 @@ use crate::engine::Engine;
 use crate::queries::{admit, fill, list, organization, read, recount, renew, setting, usage, wanted};
 use crate::{
     Admission, AdmitError, Admitted, BlobState, CatalogPage, Discrepancy, FillCommit, FillIntent, HeldBy,
-    KnownOrganization, ManifestId, MetadataError, OrganizationId, OrganizationIdentity, Planner, Renewal,
-    RepositoryId, StoredManifest, TagPage, TagState, Usage, View, Wanted,
+    KnownOrganization, Leased, ManifestId, MetadataError, OrganizationId, OrganizationIdentity, Planner,
+    Renewal, RepositoryId, StoredManifest, TagPage, TagState, Usage, View, Wanted,
 };
 
 type Result<T, E = MetadataError> = std::result::Result<T, E>;
@@ -199,11 +200,15 @@ impl Metadata {
             .await
     }
 
-    /// Records a storage key before storage is touched (G3).
+    /// Records a storage key before storage is touched (G3). Nobody is kept from filling the same blob, see
+    /// [`begin_fill`](Self::begin_fill).
     pub async fn record_fill(&self, intent: FillIntent) -> Result<()> {
         self.engine
-            .write(intent, |tx, intent| Box::pin(fill::record(tx, intent)))
+            .write(intent, |tx, intent| {
+                Box::pin(fill::record(tx, intent, Leased::No))
+            })
             .await
+            .map(drop)
     }
 
     /// Makes the verified bytes of a fill the stored blob.

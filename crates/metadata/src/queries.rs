@@ -1,6 +1,7 @@
 //! What is asked of the database, one file per transaction. Each file is written for both engines.
 
 pub(crate) mod admit;
+pub(crate) mod begin;
 pub(crate) mod candidates;
 pub(crate) mod collect;
 pub(crate) mod count;
@@ -8,6 +9,7 @@ pub(crate) mod fill;
 pub(crate) mod forecast;
 pub(crate) mod garbage;
 pub(crate) mod inspect;
+pub(crate) mod lease;
 pub(crate) mod list;
 pub(crate) mod organization;
 pub(crate) mod prune;

@@ -196,6 +196,6 @@ impl Metadata {
     }
 }
 
-fn rows(keys: &[String]) -> Vec<(String,)> {
+pub(super) fn rows(keys: &[String]) -> Vec<(String,)> {
     keys.iter().map(|key| (key.clone(),)).collect()
 }

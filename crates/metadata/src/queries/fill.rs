@@ -6,12 +6,14 @@ use quayside_oci::Digest;
 
 use crate::engine::Transaction;
 use crate::sql::{Statement, args, signed};
-use crate::{FillCommit, FillIntent, MetadataError, OrganizationId};
+use crate::{FillCommit, FillIntent, Leased, MetadataError, OrganizationId};
 
+/// Nothing is recorded if somebody has the lease that the row would have.
 const RECORD: Statement = Statement::new(
     "record fill",
     "INSERT INTO fill (token, digest, size, scope, leased, address, storage_key, expires_at)
-     VALUES ($1, $2, $3, $4, FALSE, '', $5, $6)",
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+     ON CONFLICT (digest, scope) WHERE leased DO NOTHING",
 );
 
 const TAKE: Statement = Statement::new(
@@ -30,7 +32,7 @@ const STORE: Statement = Statement::new(
 
 const IS_NAMED: Statement = Statement::new("find blob", "SELECT 1 FROM blob WHERE digest = $1");
 
-const DISCARD: Statement = Statement::new(
+pub(super) const DISCARD: Statement = Statement::new(
     "list garbage",
     "INSERT INTO garbage (storage_key, size, not_before) VALUES ($1, $2, $3)",
 );
@@ -95,6 +97,7 @@ const FORGET: Statement = Statement::new(
 /// What must stay cheap however much is stored.
 #[cfg(test)]
 pub(crate) const HOT: &[Statement] = &[
+    RECORD,
     TAKE,
     STORE,
     IS_NAMED,
@@ -106,19 +109,37 @@ pub(crate) const HOT: &[Statement] = &[
     FORGET,
 ];
 
-pub(crate) async fn record(tx: &mut Transaction, intent: &FillIntent) -> Result<(), MetadataError> {
+/// Records an intent. False if it was to have the lease, and somebody has it.
+pub(crate) async fn record(
+    tx: &mut Transaction,
+    intent: &FillIntent,
+    leased: Leased,
+) -> Result<bool, MetadataError> {
     let FillIntent {
         token,
         digest,
         size,
         scope,
         storage_key,
+        address,
         expires_at,
     } = intent;
-    let scope = scope.map_or(0, |organization| organization.0);
-    let values = args![token, digest, signed(*size), scope, storage_key, *expires_at];
-    tx.execute(RECORD, values).await?;
-    Ok(())
+    let values = args![
+        token,
+        digest,
+        signed(*size),
+        scope_number(*scope),
+        leased == Leased::Yes,
+        address,
+        storage_key,
+        *expires_at
+    ];
+    Ok(tx.execute(RECORD, values).await? == 1)
+}
+
+/// How the scope of a fill is kept.
+pub(crate) fn scope_number(scope: Option<OrganizationId>) -> i64 {
+    scope.map_or(0, |organization| organization.0)
 }
 
 /// A fill whose bytes are verified and in storage.

@@ -31,7 +31,8 @@ const BYTES: Statement = Statement::new(
 const EXPIRE_FILLS: Statement = Statement::new(
     "give up expired fills",
     "DELETE FROM fill WHERE token IN (
-       SELECT token FROM fill WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)
+       SELECT token FROM fill WHERE expires_at < $1 ORDER BY expires_at LIMIT $2
+       /* FOR UPDATE SKIP LOCKED */)
      AND expires_at < $1
      RETURNING storage_key, size",
 );

@@ -181,6 +181,7 @@ fn killed_process_leaves_whole_transactions() {
                 let token = format!("{round} {pull}");
                 let intent = FillIntent {
                     storage_key: key(&token),
+                    address: String::new(),
                     token,
                     digest: digest("base"),
                     size: 10,

@@ -235,6 +235,7 @@ impl Fixture {
             size,
             scope,
             storage_key: key(token),
+            address: String::new(),
             expires_at: 100,
         };
         self.metadata.record_fill(intent).await.unwrap();

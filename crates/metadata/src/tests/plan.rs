@@ -3,8 +3,8 @@
 
 use super::fixture::Fixture;
 use crate::queries::{
-    admit, candidates, collect, count, fill, garbage, inspect, list, read, referrers, release, renew, room,
-    scrub, sweep, usage, wanted,
+    admit, begin, candidates, collect, count, fill, garbage, inspect, lease, list, read, referrers, release,
+    renew, room, scrub, sweep, usage, wanted,
 };
 use crate::sql::{Statement, args};
 
@@ -17,6 +17,8 @@ async fn hot_statements_scan_no_table() {
         read::HOT,
         admit::HOT,
         fill::HOT,
+        begin::HOT,
+        lease::HOT,
         renew::HOT,
         count::HOT,
         release::HOT,
@@ -53,6 +55,7 @@ async fn hot_statements_scan_no_table() {
             "proof",
             "fill",
             "garbage",
+            "lease",
         ];
         // Aliases are the first letters of the tables; the parts of a statement have longer names.
         let aliases = ["o", "r", "m", "p", "s", "b", "mb", "c", "t", "l", "lm"];

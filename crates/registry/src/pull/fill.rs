@@ -277,6 +277,7 @@ async fn store(
         size,
         scope,
         storage_key: key.as_str().to_owned(),
+        address: String::new(),
         expires_at: engine.now().saturating_add(millis(LONGEST)),
     };
     engine.metadata.record_fill(intent).await?;

@@ -1,0 +1,167 @@
+//! Who fills a blob, of several processes that want it (ENGINE §3.4).
+//!
+//! A row with a lease says that its fill runs and can be followed. Whoever loses the race for it waits for
+//! the winner's transaction and then sees its row; whoever finds no row because its fill has just been
+//! committed sees the blob in a statement of its own afterwards.
+
+use quayside_oci::Digest;
+
+use super::fill::{DISCARD, record, scope_number};
+use crate::engine::{Engine, Transaction};
+use crate::sql::{Row, Rows, Statement, args};
+use crate::{FillIntent, FillLease, FillPurpose, HeldFill, Leased, MetadataError, OrganizationId};
+
+/// How often a lease is looked for that appears and vanishes between two statements.
+const ROUNDS: usize = 3;
+
+const BLOB: Statement = Statement::new(
+    "find bytes of blob",
+    "SELECT b.storage_key IS NOT NULL,
+            NOT b.private OR EXISTS (
+              SELECT 1 FROM proof p WHERE p.digest = b.digest AND p.organization_id = $2)
+     FROM blob b WHERE b.digest = $1",
+);
+
+/// What anybody could fetch is followed by everybody, so that comes first.
+const LIVE: Statement = Statement::new(
+    "find running fills",
+    "SELECT token, address, size, expires_at, scope FROM fill
+     WHERE digest = $1 AND scope IN (0, $2) AND leased AND expires_at >= $3 ORDER BY scope",
+);
+
+const TAKE_OVER: Statement = Statement::new(
+    "take over fill",
+    "DELETE FROM fill WHERE digest = $1 AND scope = $2 AND leased AND expires_at < $3
+     RETURNING storage_key, size",
+);
+
+const UNDO: Statement = Statement::new("record no fill", "DELETE FROM fill WHERE token = $1");
+
+const RENEW: Statement = Statement::new(
+    "renew fills",
+    "UPDATE fill SET expires_at = $2
+     WHERE token IN (SELECT value ->> 0 FROM json_each($1)) RETURNING token",
+);
+
+/// What must stay cheap however much is stored.
+#[cfg(test)]
+pub(crate) const HOT: &[Statement] = &[BLOB, LIVE, TAKE_OVER, UNDO, RENEW];
+
+/// A fill that a process wants to begin.
+pub(crate) struct Begin {
+    pub(crate) intent: FillIntent,
+    pub(crate) leased: Leased,
+    pub(crate) now: i64,
+    pub(crate) garbage_not_before: i64,
+}
+
+pub(crate) async fn begin(tx: &mut Transaction, begin: &Begin) -> Result<FillLease, MetadataError> {
+    let intent = &begin.intent;
+    if purpose(tx, intent).await?.is_none() {
+        return Ok(FillLease::Found);
+    }
+    let leased = match begin.leased {
+        Leased::No => false,
+        Leased::Yes => match claim(tx, begin).await? {
+            Claim::Recorded => true,
+            Claim::Held(held) => return Ok(FillLease::Held(held)),
+            Claim::Alone => false,
+        },
+    };
+    if !leased {
+        record(tx, intent, Leased::No).await?;
+    }
+    // Not before the claim: a fill that was committed since the first look has left no row to meet.
+    if let Some(purpose) = purpose(tx, intent).await? {
+        return Ok(FillLease::Ours(purpose));
+    }
+    tx.execute(UNDO, args![&intent.token]).await?;
+    Ok(FillLease::Found)
+}
+
+/// None: nothing is to be fetched. A blob that no manifest names is filled like one that is not stored, and the
+/// commit finds that it is not wanted any more.
+async fn purpose(tx: &mut Transaction, intent: &FillIntent) -> Result<Option<FillPurpose>, MetadataError> {
+    let values = args![&intent.digest, scope_number(intent.scope)];
+    let Some(row) = tx.fetch_optional(BLOB, values).await? else {
+        return Ok(Some(FillPurpose::Store));
+    };
+    Ok(match (row.flag(0)?, row.flag(1)?) {
+        (false, _) => Some(FillPurpose::Store),
+        (true, false) => Some(FillPurpose::Prove),
+        (true, true) => None,
+    })
+}
+
+enum Claim {
+    /// The intent has the lease.
+    Recorded,
+    Held(HeldFill),
+    /// The lease is for bytes of another length, or changes hands all the time.
+    Alone,
+}
+
+async fn claim(tx: &mut Transaction, begin: &Begin) -> Result<Claim, MetadataError> {
+    let intent = &begin.intent;
+    let scope = scope_number(intent.scope);
+    for _ in 0..ROUNDS {
+        let mut of_other_size = false;
+        for row in tx
+            .fetch_all(LIVE, args![&intent.digest, scope, begin.now])
+            .await?
+        {
+            let held = held_of(&row)?;
+            if held.size == intent.size {
+                return Ok(Claim::Held(held));
+            }
+            of_other_size |= row.int(4)? == scope;
+        }
+        if of_other_size {
+            break;
+        }
+        let values = args![&intent.digest, scope, begin.now];
+        if let Some(row) = tx.fetch_optional(TAKE_OVER, values).await? {
+            let (key, size) = (row.text(0)?, row.int(1)?);
+            tx.execute(DISCARD, args![&key, size, begin.garbage_not_before])
+                .await?;
+        }
+        if record(tx, intent, Leased::Yes).await? {
+            return Ok(Claim::Recorded);
+        }
+    }
+    Ok(Claim::Alone)
+}
+
+fn held_of(row: &Row) -> Result<HeldFill, MetadataError> {
+    Ok(HeldFill {
+        token: row.text(0)?,
+        address: row.text(1)?,
+        size: row.count(2)?,
+        expires_at: row.int(3)?,
+    })
+}
+
+pub(crate) async fn held(
+    engine: &Engine,
+    digest: &Digest,
+    scope: Option<OrganizationId>,
+    now: i64,
+) -> Result<Option<HeldFill>, MetadataError> {
+    let row = engine
+        .fetch_optional(LIVE, args![digest, scope_number(scope), now])
+        .await?;
+    row.as_ref().map(held_of).transpose()
+}
+
+/// Fills that go on.
+pub(crate) struct Renewal {
+    pub(crate) tokens: Vec<(String,)>,
+    pub(crate) expires_at: i64,
+}
+
+/// The tokens whose rows are still there.
+pub(crate) async fn renew(tx: &mut Transaction, renewal: &Renewal) -> Result<Vec<String>, MetadataError> {
+    let values = args![&Rows::new(&renewal.tokens)?, renewal.expires_at];
+    let rows = tx.fetch_all(RENEW, values).await?;
+    rows.iter().map(|row| row.text(0)).collect()
+}
