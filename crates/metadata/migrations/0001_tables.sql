@@ -1,13 +1,13 @@
--- The tables of both engines; $ID and $BLOB are the dialect's. Times are milliseconds since the
+-- The tables of both engines; $ID, $BLOB and $TEXT are the dialect's. Times are milliseconds since the
 -- epoch, never = 2^63-1. Sizes are bytes.
 
 -- prefix: what full names begin with. With the slash, "a-b/x" comes before "a/x".
 CREATE TABLE organization (
   id           $ID,
-  uid          TEXT   NOT NULL,
-  name         TEXT   NOT NULL,
-  prefix       TEXT   NOT NULL GENERATED ALWAYS AS (name || '/') STORED,
-  upstream     TEXT   NOT NULL,
+  uid          $TEXT   NOT NULL,
+  name         $TEXT   NOT NULL,
+  prefix       $TEXT   NOT NULL GENERATED ALWAYS AS (name || '/') STORED,
+  upstream     $TEXT   NOT NULL,
   window_ms    BIGINT NOT NULL,
   usage_bytes  BIGINT NOT NULL DEFAULT 0 CHECK (usage_bytes >= 0),
   removed_at   BIGINT,
@@ -18,7 +18,7 @@ CREATE UNIQUE INDEX organization_prefix ON organization (prefix) WHERE removed_a
 CREATE TABLE repository (
   id              $ID,
   organization_id BIGINT NOT NULL REFERENCES organization (id),
-  name            TEXT   NOT NULL,
+  name            $TEXT   NOT NULL,
   UNIQUE (organization_id, name)
 );
 
@@ -28,11 +28,11 @@ CREATE TABLE manifest (
   id              $ID,
   repository_id   BIGINT   NOT NULL REFERENCES repository (id),
   organization_id BIGINT   NOT NULL,
-  digest          TEXT     NOT NULL,
-  media_type      TEXT     NOT NULL,
+  digest          $TEXT     NOT NULL,
+  media_type      $TEXT     NOT NULL,
   kind            SMALLINT NOT NULL,
-  subject         TEXT,
-  artifact_type   TEXT,
+  subject         $TEXT,
+  artifact_type   $TEXT,
   released_at     BIGINT,
   pulled          BOOLEAN  NOT NULL DEFAULT FALSE,
   body            $BLOB    NOT NULL,
@@ -45,9 +45,9 @@ CREATE INDEX manifest_subject ON manifest (repository_id, subject, digest) WHERE
 -- the bytes are lost: what a digest weighs does not change any more. wanted_by is the organization
 -- and wanted_in the manifest for which it is wanted; both may be gone.
 CREATE TABLE blob (
-  digest      TEXT    PRIMARY KEY,
+  digest      $TEXT    PRIMARY KEY,
   size        BIGINT,
-  storage_key TEXT,
+  storage_key $TEXT,
   private     BOOLEAN NOT NULL DEFAULT FALSE,
   wanted_at   BIGINT,
   wanted_by   BIGINT,
@@ -63,7 +63,7 @@ CREATE INDEX blob_wanted ON blob (retry_at) WHERE storage_key IS NULL AND wanted
 CREATE TABLE manifest_blob (
   manifest_id   BIGINT  NOT NULL REFERENCES manifest (id) ON DELETE CASCADE,
   repository_id BIGINT  NOT NULL,
-  digest        TEXT    NOT NULL REFERENCES blob (digest),
+  digest        $TEXT    NOT NULL REFERENCES blob (digest),
   size          BIGINT  NOT NULL,
   layer         BOOLEAN NOT NULL,
   PRIMARY KEY (manifest_id, digest)
@@ -73,7 +73,7 @@ CREATE INDEX manifest_blob_digest ON manifest_blob (digest, repository_id, layer
 CREATE TABLE manifest_child (
   parent_id     BIGINT NOT NULL REFERENCES manifest (id) ON DELETE CASCADE,
   repository_id BIGINT NOT NULL,
-  digest        TEXT   NOT NULL,
+  digest        $TEXT   NOT NULL,
   PRIMARY KEY (parent_id, digest)
 );
 CREATE INDEX manifest_child_digest ON manifest_child (repository_id, digest);
@@ -82,7 +82,7 @@ CREATE INDEX manifest_child_digest ON manifest_child (repository_id, digest);
 CREATE TABLE tag (
   repository_id   BIGINT  NOT NULL REFERENCES repository (id),
   organization_id BIGINT  NOT NULL,
-  name            TEXT    NOT NULL,
+  name            $TEXT    NOT NULL,
   manifest_id     BIGINT  NOT NULL REFERENCES manifest (id),
   current         BOOLEAN NOT NULL,
   ends_at         BIGINT  NOT NULL,
@@ -103,27 +103,27 @@ CREATE INDEX tag_used ON tag (organization_id, pulled_at, manifest_id);
 -- refs: the held manifests of the organization that name the digest, itself included.
 CREATE TABLE content (
   organization_id BIGINT  NOT NULL REFERENCES organization (id),
-  digest          TEXT    NOT NULL,
+  digest          $TEXT    NOT NULL,
   size            BIGINT  NOT NULL CHECK (size >= 0),
   refs            INTEGER NOT NULL CHECK (refs > 0),
   PRIMARY KEY (organization_id, digest)
 );
 
 CREATE TABLE proof (
-  digest          TEXT   NOT NULL REFERENCES blob (digest) ON DELETE CASCADE,
+  digest          $TEXT   NOT NULL REFERENCES blob (digest) ON DELETE CASCADE,
   organization_id BIGINT NOT NULL REFERENCES organization (id) ON DELETE CASCADE,
   PRIMARY KEY (digest, organization_id)
 );
 
 -- scope: the organization whose credentials are used, 0 for none.
 CREATE TABLE fill (
-  token       TEXT    PRIMARY KEY,
-  digest      TEXT    NOT NULL,
+  token       $TEXT    PRIMARY KEY,
+  digest      $TEXT    NOT NULL,
   size        BIGINT  NOT NULL,
   scope       BIGINT  NOT NULL,
   leased      BOOLEAN NOT NULL,
-  address     TEXT    NOT NULL,
-  storage_key TEXT    NOT NULL UNIQUE,
+  address     $TEXT    NOT NULL,
+  storage_key $TEXT    NOT NULL UNIQUE,
   expires_at  BIGINT  NOT NULL
 );
 CREATE UNIQUE INDEX fill_lease ON fill (digest, scope) WHERE leased;
@@ -131,20 +131,20 @@ CREATE INDEX fill_expired ON fill (expires_at);
 
 -- size: how many bytes lie there at most; 0 where they were found to be lost.
 CREATE TABLE garbage (
-  storage_key TEXT   PRIMARY KEY,
+  storage_key $TEXT   PRIMARY KEY,
   size        BIGINT NOT NULL,
   not_before  BIGINT NOT NULL
 );
 CREATE INDEX garbage_due ON garbage (not_before);
 
 CREATE TABLE lease (
-  name       TEXT   PRIMARY KEY,
-  holder     TEXT   NOT NULL,
+  name       $TEXT   PRIMARY KEY,
+  holder     $TEXT   NOT NULL,
   expires_at BIGINT NOT NULL,
-  note       TEXT
+  note       $TEXT
 );
 
 CREATE TABLE setting (
-  name  TEXT  PRIMARY KEY,
+  name  $TEXT  PRIMARY KEY,
   value $BLOB NOT NULL
 );

@@ -1,5 +1,6 @@
 //! The engine behind the queries: reads on their own, writes in transactions.
 
+mod postgres;
 mod sqlite;
 
 use std::path::Path;
@@ -10,22 +11,33 @@ use quayside_failpoints::Steps;
 
 use crate::MetadataError;
 use crate::sql::{Row, Statement, Value};
+pub use postgres::PostgresSettings;
+use postgres::{Again, Postgres, PostgresTransaction};
 use sqlite::{Sqlite, SqliteTransaction};
 
 /// The engines that there are.
 #[derive(Debug)]
 pub(crate) enum Engine {
     Sqlite(Sqlite),
+    Postgres(Arc<Postgres>),
 }
+
+/// How often a transaction is run that others are in the way of.
+const ATTEMPTS: u32 = 4;
 
 impl Engine {
     pub(crate) async fn open_sqlite(path: &Path) -> Result<Self, MetadataError> {
         Ok(Self::Sqlite(Sqlite::open(path).await?))
     }
 
+    pub(crate) async fn open_postgres(settings: &PostgresSettings) -> Result<Self, MetadataError> {
+        Ok(Self::Postgres(Arc::new(Postgres::open(settings).await?)))
+    }
+
     pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite(engine) => engine.close().await,
+            Self::Postgres(engine) => engine.close().await,
         }
     }
 
@@ -37,6 +49,7 @@ impl Engine {
     ) -> Result<Option<Row>, MetadataError> {
         match self {
             Self::Sqlite(engine) => engine.fetch_optional(statement, values).await,
+            Self::Postgres(engine) => engine.fetch_optional(statement, values).await,
         }
     }
 
@@ -48,6 +61,7 @@ impl Engine {
     ) -> Result<Vec<Row>, MetadataError> {
         match self {
             Self::Sqlite(engine) => engine.fetch_all(statement, values).await,
+            Self::Postgres(engine) => engine.fetch_all(statement, values).await,
         }
     }
 
@@ -64,20 +78,40 @@ impl Engine {
     {
         let engine = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let mut transaction = engine.begin(Steps::of::<F>()).await?;
-            match work(&mut transaction, &data).await {
-                Ok(value) => {
-                    transaction.commit().await?;
-                    Ok(value)
+            for _ in 1..ATTEMPTS {
+                if let Run::Ended(result) = engine.attempt(&data, &work).await {
+                    return result;
                 }
-                Err(error) => {
-                    transaction.roll_back().await;
-                    Err(error)
-                }
+            }
+            match engine.attempt(&data, &work).await {
+                Run::Ended(result) => result,
+                Run::Conflicted(error) => Err(error),
             }
         });
         task.await
             .unwrap_or_else(|failure| Err(interrupted(failure).into()))
+    }
+
+    async fn attempt<D, T, E, F>(&self, data: &D, work: &F) -> Run<T, E>
+    where
+        E: From<MetadataError>,
+        F: for<'t> Fn(&'t mut Transaction, &'t D) -> BoxFuture<'t, Result<T, E>>,
+    {
+        let mut transaction = match self.begin(Steps::of::<F>()).await {
+            Ok(transaction) => transaction,
+            Err(error) => return Run::Ended(Err(error.into())),
+        };
+        match work(&mut transaction, data).await {
+            Ok(value) => Run::Ended(transaction.commit().await.map(|()| value).map_err(E::from)),
+            Err(error) => {
+                let again = transaction.again();
+                transaction.roll_back().await;
+                match again {
+                    Again::No => Run::Ended(Err(error)),
+                    Again::Yes => Run::Conflicted(error),
+                }
+            }
+        }
     }
 
     /// Runs `work` on the database as it is at one moment. It may change nothing. Writers do not wait for it, nor it
@@ -89,6 +123,7 @@ impl Engine {
     {
         let kind = match self {
             Self::Sqlite(engine) => Kind::Sqlite(engine.begin_snapshot().await?),
+            Self::Postgres(engine) => Kind::Postgres(engine.begin_snapshot().await?),
         };
         let mut transaction = Transaction { kind, steps: None };
         let result = work(&mut transaction, data).await;
@@ -100,18 +135,27 @@ impl Engine {
     pub(crate) async fn count_instructions(&self) -> Arc<std::sync::atomic::AtomicU64> {
         match self {
             Self::Sqlite(engine) => engine.count_instructions().await,
+            Self::Postgres(_) => panic!("only SQLite counts what its statements do"),
         }
     }
 
     async fn begin(&self, steps: Steps) -> Result<Transaction, MetadataError> {
         let kind = match self {
             Self::Sqlite(engine) => Kind::Sqlite(engine.begin().await?),
+            Self::Postgres(engine) => Kind::Postgres(engine.begin().await?),
         };
         Ok(Transaction {
             kind,
             steps: Some(steps),
         })
     }
+}
+
+/// What came of running a transaction once.
+enum Run<T, E> {
+    Ended(Result<T, E>),
+    /// Others were in its way: nothing has happened, and another time it may go through.
+    Conflicted(E),
 }
 
 fn interrupted(failure: tokio::task::JoinError) -> MetadataError {
@@ -138,6 +182,7 @@ pub(crate) struct Transaction {
 
 enum Kind {
     Sqlite(SqliteTransaction),
+    Postgres(PostgresTransaction),
 }
 
 impl Transaction {
@@ -149,6 +194,7 @@ impl Transaction {
     ) -> Result<u64, MetadataError> {
         let changed = match &mut self.kind {
             Kind::Sqlite(transaction) => transaction.execute(statement, values).await,
+            Kind::Postgres(transaction) => transaction.execute(statement, values).await,
         };
         self.ran(statement);
         changed
@@ -161,6 +207,7 @@ impl Transaction {
     ) -> Result<Option<Row>, MetadataError> {
         let row = match &mut self.kind {
             Kind::Sqlite(transaction) => transaction.fetch_optional(statement, values).await,
+            Kind::Postgres(transaction) => transaction.fetch_optional(statement, values).await,
         };
         self.ran(statement);
         row
@@ -173,6 +220,7 @@ impl Transaction {
     ) -> Result<Vec<Row>, MetadataError> {
         let rows = match &mut self.kind {
             Kind::Sqlite(transaction) => transaction.fetch_all(statement, values).await,
+            Kind::Postgres(transaction) => transaction.fetch_all(statement, values).await,
         };
         self.ran(statement);
         rows
@@ -192,9 +240,17 @@ impl Transaction {
             })
     }
 
+    fn again(&self) -> Again {
+        match &self.kind {
+            Kind::Sqlite(_) => Again::No,
+            Kind::Postgres(transaction) => transaction.again(),
+        }
+    }
+
     async fn commit(self) -> Result<(), MetadataError> {
         match self.kind {
             Kind::Sqlite(transaction) => transaction.commit().await?,
+            Kind::Postgres(transaction) => transaction.commit().await?,
         }
         if let Some(steps) = &self.steps {
             steps.committed();
@@ -211,6 +267,7 @@ impl Transaction {
     async fn roll_back(self) {
         match self.kind {
             Kind::Sqlite(transaction) => transaction.roll_back().await,
+            Kind::Postgres(transaction) => transaction.roll_back().await,
         }
     }
 }

@@ -24,6 +24,9 @@ pub enum MetadataError {
         /// What the system said.
         source: io::Error,
     },
+    /// The URL of the database is none. It is not repeated: it holds the password.
+    #[error("open database: its URL must read postgres://user:password@host:port/database")]
+    Url,
     /// The database cannot be read or written at the moment: disk full, read-only, locked, an IO
     /// error, no free connection, or closed. Nothing was changed; the same call may succeed later.
     #[error("{action}: database unavailable")]

@@ -32,6 +32,7 @@ mod wanted;
 
 pub use accounting::{Discrepancy, Usage};
 pub use admission::{Admission, AdmitError, Admitted, Content, Hold};
+pub use engine::PostgresSettings;
 pub use error::MetadataError;
 pub use fill::{FillCommit, FillIntent, FillLease, FillPurpose, HeldFill, Leased};
 pub use inspection::{Absence, Holder, Inspection, MissingBlob, Part};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quayside_oci::Digest;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, PostgresSettings};
 use crate::queries::{admit, fill, list, organization, read, recount, renew, setting, usage, wanted};
 use crate::{
     Admission, AdmitError, Admitted, BlobState, CatalogPage, Discrepancy, FillCommit, FillIntent, HeldBy,
@@ -32,6 +32,14 @@ impl Metadata {
     /// Opens or makes a `SQLite` database. A second process is refused (C4).
     pub async fn open_sqlite(path: &Path) -> Result<Self> {
         let engine = Engine::open_sqlite(path).await?;
+        Ok(Self {
+            engine: Arc::new(engine),
+        })
+    }
+
+    /// Opens a `PostgreSQL` database, and makes or updates its tables. Other processes may do the same.
+    pub async fn open_postgres(settings: &PostgresSettings) -> Result<Self> {
+        let engine = Engine::open_postgres(settings).await?;
         Ok(Self {
             engine: Arc::new(engine),
         })

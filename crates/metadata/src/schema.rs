@@ -9,6 +9,8 @@ pub(crate) struct Words {
     pub(crate) id: &'static str,
     /// Bytes.
     pub(crate) blob: &'static str,
+    /// Text that is compared byte by byte.
+    pub(crate) text: &'static str,
 }
 
 /// Every migration ever released, oldest first. A released one never changes.
@@ -17,7 +19,10 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "tables", include_str!("../migrat
 /// The migrations in an engine's words.
 pub(crate) fn migrator(words: &Words) -> Migrator {
     let migrations = MIGRATIONS.iter().map(|(version, description, sql)| {
-        let sql = sql.replace("$ID", words.id).replace("$BLOB", words.blob);
+        let sql = sql
+            .replace("$ID", words.id)
+            .replace("$BLOB", words.blob)
+            .replace("$TEXT", words.text);
         Migration::new(
             *version,
             (*description).into(),
@@ -26,5 +31,8 @@ pub(crate) fn migrator(words: &Words) -> Migrator {
             false,
         )
     });
-    Migrator::with_migrations(migrations.collect())
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    // During a rolling upgrade processes of the version before go on, and may start again.
+    migrator.set_ignore_missing(true);
+    migrator
 }

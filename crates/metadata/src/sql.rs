@@ -14,8 +14,9 @@
 use bytes::Bytes;
 use quayside_oci::Digest;
 use serde::Serialize;
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, Sqlite};
+use sqlx::{Postgres, Row as _, Sqlite};
 
 use crate::{ManifestId, MetadataError, OrganizationId, RepositoryId};
 
@@ -138,17 +139,25 @@ pub(crate) use args;
 /// One row of an answer. Columns count from 0.
 pub(crate) struct Row {
     pub(crate) action: &'static str,
-    pub(crate) row: SqliteRow,
+    pub(crate) row: Cells,
+}
+
+/// The values of a row, as its engine gives them.
+pub(crate) enum Cells {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
 }
 
 impl Row {
     fn get<'r, T>(&'r self, column: usize) -> Result<T, MetadataError>
     where
-        T: sqlx::Decode<'r, Sqlite>,
+        T: sqlx::Decode<'r, Sqlite> + sqlx::Decode<'r, Postgres>,
     {
-        self.row
-            .try_get_unchecked(column)
-            .map_err(|source| self.corrupt(source))
+        match &self.row {
+            Cells::Sqlite(row) => row.try_get_unchecked(column),
+            Cells::Postgres(row) => row.try_get_unchecked(column),
+        }
+        .map_err(|source| self.corrupt(source))
     }
 
     /// The error for a value that we never write.

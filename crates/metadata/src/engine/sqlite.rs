@@ -10,19 +10,20 @@ use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, error::DatabaseError};
 
 use crate::MetadataError;
 use crate::schema::{self, Words};
-use crate::sql::{Row, Statement, Value};
+use crate::sql::{Cells, Row, Statement, Value};
 
 /// Numbers are never given twice: what is remembered of a row that went must not come to mean another.
 const WORDS: Words = Words {
     id: "INTEGER PRIMARY KEY AUTOINCREMENT",
     blob: "BLOB",
+    text: "TEXT",
 };
 
 /// Readers wait for nobody in WAL mode, so a few connections keep two cores busy.
@@ -88,13 +89,8 @@ impl Sqlite {
         values: Vec<Value>,
     ) -> Result<Option<Row>, MetadataError> {
         let row = query(statement, values).fetch_optional(&self.readers).await;
-        row.map(|row| {
-            row.map(|row| Row {
-                action: statement.action,
-                row,
-            })
-        })
-        .map_err(|source| classify(statement.action, source))
+        row.map(|row| row.map(|row| wrap(statement, row)))
+            .map_err(|source| classify(statement.action, source))
     }
 
     pub(crate) async fn fetch_all(
@@ -103,7 +99,7 @@ impl Sqlite {
         values: Vec<Value>,
     ) -> Result<Vec<Row>, MetadataError> {
         let rows = query(statement, values).fetch_all(&self.readers).await;
-        rows.map(|rows| wrap(statement, rows))
+        rows.map(|rows| rows.into_iter().map(|row| wrap(statement, row)).collect())
             .map_err(|source| classify(statement.action, source))
     }
 
@@ -201,13 +197,8 @@ impl SqliteTransaction {
         let row = query(statement, values)
             .fetch_optional(&mut *self.connection)
             .await;
-        row.map(|row| {
-            row.map(|row| Row {
-                action: statement.action,
-                row,
-            })
-        })
-        .map_err(|source| classify(statement.action, source))
+        row.map(|row| row.map(|row| wrap(statement, row)))
+            .map_err(|source| classify(statement.action, source))
     }
 
     pub(crate) async fn fetch_all(
@@ -216,7 +207,7 @@ impl SqliteTransaction {
         values: Vec<Value>,
     ) -> Result<Vec<Row>, MetadataError> {
         let rows = query(statement, values).fetch_all(&mut *self.connection).await;
-        rows.map(|rows| wrap(statement, rows))
+        rows.map(|rows| rows.into_iter().map(|row| wrap(statement, row)).collect())
             .map_err(|source| classify(statement.action, source))
     }
 
@@ -260,13 +251,11 @@ fn query(statement: Statement, values: Vec<Value>) -> Query<'static, sqlx::Sqlit
     })
 }
 
-fn wrap(statement: Statement, rows: Vec<sqlx::sqlite::SqliteRow>) -> Vec<Row> {
-    rows.into_iter()
-        .map(|row| Row {
-            action: statement.action,
-            row,
-        })
-        .collect()
+fn wrap(statement: Statement, row: SqliteRow) -> Row {
+    Row {
+        action: statement.action,
+        row: Cells::Sqlite(row),
+    }
 }
 
 /// Takes the lock that keeps a second process away (C4).

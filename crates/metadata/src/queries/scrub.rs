@@ -23,11 +23,11 @@ const TOTAL: Statement = Statement::new(
 /// One statement, so that a key that moves from one place to the next is never between them.
 const PLACES: Statement = Statement::new(
     "find storage keys",
-    "SELECT w.value ->> 0, 0 FROM json_each($1) w CROSS JOIN blob b ON b.storage_key = w.value ->> 0
+    "SELECT w.value ->> 0, 0 FROM json_each($1) w CROSS JOIN blob b WHERE b.storage_key = w.value ->> 0
      UNION ALL
-     SELECT w.value ->> 0, 1 FROM json_each($1) w CROSS JOIN fill f ON f.storage_key = w.value ->> 0
+     SELECT w.value ->> 0, 1 FROM json_each($1) w CROSS JOIN fill f WHERE f.storage_key = w.value ->> 0
      UNION ALL
-     SELECT w.value ->> 0, 2 FROM json_each($1) w CROSS JOIN garbage g ON g.storage_key = w.value ->> 0",
+     SELECT w.value ->> 0, 2 FROM json_each($1) w CROSS JOIN garbage g WHERE g.storage_key = w.value ->> 0",
 );
 
 const DISCARD_UNKNOWN: Statement = Statement::new(

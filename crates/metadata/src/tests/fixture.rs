@@ -1,5 +1,6 @@
 //! A database for one test, and content to put in.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,8 @@ use crate::queries::release;
 use crate::sql::{Statement, Value, args};
 use crate::{
     Admission, AdmitError, Admitted, Content, FillIntent, Hold, ManifestId, Metadata, OrganizationId,
-    OrganizationIdentity, Planner, PruneError, Pruning, Renewal, RepositoryId, TagState, Unlimited,
+    OrganizationIdentity, Planner, PostgresSettings, PruneError, Pruning, Renewal, RepositoryId, TagState,
+    Unlimited,
 };
 
 /// An open database with the organization `acme`.
@@ -18,6 +20,21 @@ pub(super) struct Fixture {
     pub(super) metadata: Metadata,
     pub(super) acme: OrganizationId,
     pub(super) directory: tempfile::TempDir,
+    /// Of the database, where it is a server's.
+    url: Option<String>,
+}
+
+async fn open(directory: &Path, url: Option<&String>) -> Metadata {
+    let Some(url) = url else {
+        return Metadata::open_sqlite(&directory.join("quayside.db"))
+            .await
+            .unwrap();
+    };
+    let settings = PostgresSettings {
+        url: url.as_str().into(),
+        connections: 8,
+    };
+    Metadata::open_postgres(&settings).await.unwrap()
 }
 
 /// A row that holds a manifest, as a test wants to see it.
@@ -31,10 +48,16 @@ pub(super) struct HolderRow {
 
 impl Fixture {
     pub(super) async fn sqlite() -> Self {
+        Self::new(None).await
+    }
+
+    pub(super) async fn postgres(url: String) -> Self {
+        Self::new(Some(url)).await
+    }
+
+    async fn new(url: Option<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let metadata = Metadata::open_sqlite(&directory.path().join("quayside.db"))
-            .await
-            .unwrap();
+        let metadata = open(directory.path(), url.as_ref()).await;
         let acme = metadata
             .sync_organizations(&[identity("acme")], &[], 1)
             .await
@@ -43,7 +66,15 @@ impl Fixture {
             metadata,
             acme: acme[0],
             directory,
+            url,
         }
+    }
+
+    /// The database as the next process finds it.
+    pub(super) async fn reopen(self) -> Self {
+        self.metadata.close().await;
+        let metadata = open(self.directory.path(), self.url.as_ref()).await;
+        Self { metadata, ..self }
     }
 
     /// A second organization beside `acme`.
@@ -176,6 +207,13 @@ impl Fixture {
                 pulled_at: row.int(3).unwrap(),
             })
             .collect()
+    }
+
+    /// Runs a statement that no query file has and that gives a number.
+    pub(super) async fn count(&self, sql: &'static str) -> u64 {
+        let statement = Statement::new("count", sql);
+        let row = self.metadata.engine().fetch_optional(statement, args![]).await;
+        row.unwrap().unwrap().count(0).unwrap()
     }
 
     /// Runs a statement that no query file has.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fixture::{Fixture, TTL, config_of, digest, image, index, referrer};
-use crate::{Absence, Admission, AdmitError, Content, Hold, Inspection, ManifestId, Unlimited};
+use crate::{Absence, Admission, AdmitError, Admitted, Content, Hold, Inspection, ManifestId, Unlimited};
 
 async fn look(db: &Fixture, manifest: ManifestId) -> Inspection {
     db.metadata.inspect(db.acme, manifest).await.unwrap().unwrap()
@@ -155,6 +155,12 @@ pub(super) async fn rehearses_an_admission(db: Fixture) {
     let stored = db.metadata.manifest(db.acme, "app", &app.digest).await.unwrap();
     assert_eq!(stored, None);
     let admitted = db.metadata.admit(&admission, Arc::new(Unlimited)).await.unwrap();
-    assert_eq!(admitted, rehearsed);
+    // What was rehearsed has used up numbers, where they are given outside of transactions.
+    let expected = Admitted {
+        repository: admitted.repository,
+        manifest: admitted.manifest,
+        ..rehearsed
+    };
+    assert_eq!(admitted, expected);
     db.assert_consistent().await;
 }

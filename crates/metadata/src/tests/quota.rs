@@ -19,15 +19,15 @@ pub(super) const NOW: i64 = TTL + 500;
 pub(super) async fn dump(db: &Fixture) -> Vec<String> {
     const ROWS: Statement = Statement::new(
         "dump",
-        "SELECT json_array('o', id, usage_bytes) FROM organization
-         UNION ALL SELECT json_array('r', id, name) FROM repository
-         UNION ALL SELECT json_array('m', id, digest, released_at) FROM manifest
-         UNION ALL SELECT json_array('b', digest, size, storage_key) FROM blob
-         UNION ALL SELECT json_array('mb', manifest_id, digest, size) FROM manifest_blob
-         UNION ALL SELECT json_array('mc', parent_id, digest) FROM manifest_child
-         UNION ALL SELECT json_array('t', repository_id, name, manifest_id, current, ends_at, pulled_at,
-                                     checked_at, resolved_at, failed_at) FROM tag
-         UNION ALL SELECT json_array('c', organization_id, digest, size, refs) FROM content
+        "SELECT concat_ws(' ', 'o', id, usage_bytes) FROM organization
+         UNION ALL SELECT concat_ws(' ', 'r', id, name) FROM repository
+         UNION ALL SELECT concat_ws(' ', 'm', id, digest, released_at) FROM manifest
+         UNION ALL SELECT concat_ws(' ', 'b', digest, size, storage_key) FROM blob
+         UNION ALL SELECT concat_ws(' ', 'mb', manifest_id, digest, size) FROM manifest_blob
+         UNION ALL SELECT concat_ws(' ', 'mc', parent_id, digest) FROM manifest_child
+         UNION ALL SELECT concat_ws(' ', 't', repository_id, name, manifest_id, current, ends_at, pulled_at,
+                                    checked_at, resolved_at, failed_at) FROM tag
+         UNION ALL SELECT concat_ws(' ', 'c', organization_id, digest, size, refs) FROM content
          ORDER BY 1",
     );
     let rows = db.metadata.engine().fetch_all(ROWS, args![]).await.unwrap();

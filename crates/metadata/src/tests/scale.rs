@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
 use super::fixture::{Fixture, TTL, image, index};
 use super::quota::planner::{First, Greedy};
 use crate::sql::args;
@@ -30,21 +32,29 @@ struct Work {
 /// Images with live tags, a body and a layer of their own and one that they share, as admissions leave them.
 pub(super) async fn store(db: &Fixture, count: i64) {
     const NUMBERS: &str = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < $1)";
+    const DIGEST: &str =
+        "'sha256:' || substr('0000000000000000000000000000000000000000000000000000000000000000'
+                                              || n, length(CAST(n AS TEXT)) + 1)";
     db.tag("live", "1", &image("live", &[("shared", 1000)]), 0).await;
+    let bodies = format!(
+        "{NUMBERS} INSERT INTO manifest (repository_id, organization_id, digest, media_type, kind, body)
+         SELECT 1, 1, {DIGEST}, 'application/x', 0, $2 FROM n"
+    );
+    db.run(bodies.leak(), args![count, &Bytes::from_static(b"{}")])
+        .await;
     for rest in [
-        "INSERT INTO manifest (id, repository_id, organization_id, digest, media_type, kind, body)
-         SELECT 1000 + n, 1, 1, printf('sha256:%064x', n), 'application/x', 0, x'7b7d' FROM n",
-        "INSERT INTO blob (digest) SELECT printf('sha256:f%063x', n) FROM n",
-        "INSERT INTO manifest_blob SELECT 1000 + n, 1, printf('sha256:f%063x', n), 10, TRUE FROM n",
+        "INSERT INTO blob (digest) SELECT 'sha256:f' || substr(digest, 9)",
+        "INSERT INTO manifest_blob SELECT id, 1, 'sha256:f' || substr(digest, 9), 10, TRUE",
         "INSERT INTO manifest_blob
-         SELECT 1000 + n, 1, (SELECT digest FROM content WHERE size = 1000), 1000, TRUE FROM n",
-        "INSERT INTO content SELECT 1, printf('sha256:%064x', n), 2, 1 FROM n",
-        "INSERT INTO content SELECT 1, printf('sha256:f%063x', n), 10, 1 FROM n",
+         SELECT id, 1, (SELECT digest FROM content WHERE size = 1000), 1000, TRUE",
+        "INSERT INTO content SELECT 1, digest, 2, 1",
+        "INSERT INTO content SELECT 1, 'sha256:f' || substr(digest, 9), 10, 1",
         "INSERT INTO tag (repository_id, organization_id, name, manifest_id, current, ends_at, pulled_at,
                           checked_at)
-         SELECT 1, 1, 'v' || n, 1000 + n, TRUE, 1000000000 + n, 1000 + n, 0 FROM n",
+         SELECT 1, 1, 'v' || id, id, TRUE, 1000000000 + id, 1000 + id, 0",
     ] {
-        db.run(format!("{NUMBERS} {rest}").leak(), args![count]).await;
+        let of_all = format!("{rest} FROM manifest WHERE media_type = 'application/x' ORDER BY id");
+        db.run(of_all.leak(), args![]).await;
     }
     db.run(
         "UPDATE content SET refs = refs + $1 WHERE size = 1000",

@@ -23,11 +23,9 @@ pub(super) async fn wants_missing_blobs_configs_first(db: Fixture) {
     assert_eq!((wanted[1].size, wanted[1].layer), (5, true));
     assert_eq!(wanted[1].repository_name, "library/app");
     assert_eq!(wanted[1].organization, db.acme);
-    db.metadata.close().await;
-    let path = db.directory.path().join("quayside.db");
-    let again = crate::Metadata::open_sqlite(&path).await.unwrap();
-    assert_eq!(again.wanted(10, 10).await.unwrap(), wanted);
-    assert_eq!(again.wanted(10, 1).await.unwrap(), wanted[..1]);
+    let again = db.reopen().await;
+    assert_eq!(again.metadata.wanted(10, 10).await.unwrap(), wanted);
+    assert_eq!(again.metadata.wanted(10, 1).await.unwrap(), wanted[..1]);
 }
 
 /// B6: a pull of a complete image leaves nothing wanted.

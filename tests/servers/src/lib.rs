@@ -1,0 +1,15 @@
+//! Real servers for the tests of several crates. Each belongs to the test that started it and goes with it.
+//!
+//! Everything here is test code, so a broken expectation panics where it is found.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc
+)]
+
+mod cache;
+pub mod postgres;
+pub mod process;
+
+pub use postgres::Postgres;
