@@ -5,11 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The folder `name` in `${QUAYSIDE_CACHE:-~/.cache/quayside}`, filled by `make` if it is not there yet.
 pub(crate) fn folder(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
-    let cache = std::env::var_os("QUAYSIDE_CACHE").filter(|value| !value.is_empty());
-    let cache = cache.map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/quayside"),
-        PathBuf::from,
-    );
+    let cache = root();
     let folder = cache.join(name);
     if folder.is_dir() {
         return folder;
@@ -25,4 +21,19 @@ pub(crate) fn folder(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
         fs::rename(&unfinished, &folder).unwrap();
     }
     folder
+}
+
+/// A program that `tests/tools/install.sh` has built.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let program = root().join("bin").join(name);
+    assert!(program.is_file(), "{name} is missing: run tests/tools/install.sh");
+    program
+}
+
+fn root() -> PathBuf {
+    let cache = std::env::var_os("QUAYSIDE_CACHE").filter(|value| !value.is_empty());
+    cache.map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/quayside"),
+        PathBuf::from,
+    )
 }

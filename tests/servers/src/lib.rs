@@ -9,7 +9,10 @@
 )]
 
 mod cache;
+pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod versitygw;
 
 pub use postgres::Postgres;
+pub use versitygw::Versitygw;

@@ -3,16 +3,17 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 /// How long a server may take until it is ready, on a machine that is busy.
-const START_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A running server.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    log: Arc<Mutex<String>>,
 }
 
 /// Whose rights a program has.
@@ -49,35 +50,68 @@ pub fn command(program: &Path, user: User) -> Command {
     command
 }
 
+/// Sends a signal, like `STOP`, to a process that is there.
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status();
+    assert!(sent.unwrap().success(), "the process {pid} is gone already");
+}
+
 impl Process {
     /// Starts `command` and waits until it has written a line with `marker` to its standard error.
-    pub fn start(mut command: Command, marker: &'static str) -> Self {
+    pub fn start(command: Command, marker: &'static str) -> Self {
+        let (ready, waiting) = mpsc::channel();
+        let mut process = Self::watched(command, move |line| {
+            if line.contains(marker) {
+                let _ = ready.send(());
+            }
+        });
+        match waiting.recv_timeout(START_LIMIT) {
+            Ok(()) => process,
+            Err(mpsc::RecvTimeoutError::Disconnected) => panic!("has ended:\n{}", process.log()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                process.kill();
+                panic!("was not ready in {START_LIMIT:?}:\n{}", process.log());
+            }
+        }
+    }
+
+    /// Starts `command` and waits for nothing.
+    pub fn spawn(command: Command) -> Self {
+        Self::watched(command, |_| ())
+    }
+
+    fn watched(mut command: Command, mut seen: impl FnMut(&str) + Send + 'static) -> Self {
         command.stderr(Stdio::piped());
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (ready, waiting) = mpsc::channel();
+        let log = Arc::new(Mutex::new(format!("{command:?}\n")));
+        let written = log.clone();
         std::thread::spawn(move || {
-            let mut log = String::new();
             // Read to the end, so that the server never waits for somebody to read what it writes.
             for line in lines.map_while(Result::ok) {
+                let mut log = written.lock().unwrap();
                 log.push_str(&line);
                 log.push('\n');
-                if line.contains(marker) {
-                    let _ = ready.send(Ok(()));
-                }
+                drop(log);
+                seen(&line);
             }
-            let _ = ready.send(Err(log));
         });
-        match waiting.recv_timeout(START_LIMIT) {
-            Ok(Ok(())) => Self { child },
-            Ok(Err(log)) => panic!("{command:?} has ended:\n{log}"),
-            Err(_) => {
-                let _ = child.kill();
-                panic!("{command:?} was not ready in {START_LIMIT:?}");
-            }
-        }
+        Self { child, log }
+    }
+
+    /// Its command line and all that it has written to its standard error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Whether it has not ended yet.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Its process id.
