@@ -5,8 +5,10 @@ use std::{error::Error as StdError, io, path::Path, path::PathBuf, sync::Arc};
 use quayside_oci::Digest;
 use thiserror::Error;
 
-/// Local storage cannot take or give bytes. Never the upstream's fault: the registry passes blobs through while
-/// this lasts (O2).
+use crate::Refusal;
+
+/// Storage, or the spool in front of it, cannot take or give bytes. Never the upstream's fault: the registry
+/// passes blobs through while this lasts (O2).
 #[derive(Clone, Debug, Error)]
 pub enum StorageFault {
     /// The file system would be left with less than the free bytes it has to keep.
@@ -47,6 +49,17 @@ pub enum StorageFault {
         #[source]
         source: Arc<io::Error>,
     },
+    /// A bucket refused, or could not be reached.
+    #[error("{action} in bucket {bucket}")]
+    Bucket {
+        /// What was tried, verb first.
+        action: &'static str,
+        /// The bucket's name.
+        bucket: Arc<str>,
+        /// What the server said, or what kept it from saying anything.
+        #[source]
+        source: Arc<Refusal>,
+    },
     /// Anything else that the system refused.
     #[error("{action} {}", path.display())]
     Io {
@@ -74,12 +87,21 @@ impl StorageFault {
         }
     }
 
+    pub(crate) fn bucket(action: &'static str, bucket: &str, refusal: Refusal) -> Self {
+        Self::Bucket {
+            action,
+            bucket: bucket.into(),
+            source: Arc::new(refusal),
+        }
+    }
+
     /// True if the fault is a lack of room and goes away when room is made.
     pub fn is_no_space(&self) -> bool {
-        matches!(
-            self,
-            Self::Floor { .. } | Self::Spool { .. } | Self::NoSpace { .. }
-        )
+        match self {
+            Self::Floor { .. } | Self::Spool { .. } | Self::NoSpace { .. } => true,
+            Self::Bucket { source, .. } => source.is_no_space(),
+            Self::Io { .. } => false,
+        }
     }
 }
 

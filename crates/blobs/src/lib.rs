@@ -18,6 +18,7 @@ mod ingest;
 mod key;
 mod open_file;
 mod room;
+mod s3;
 mod spool;
 mod store;
 
@@ -30,5 +31,6 @@ pub use id::{IdError, StorageId};
 pub use ingest::{Ingest, IngestError, VerifyError};
 pub use key::{KeyError, StorageKey};
 pub use open_file::OpenFile;
+pub use s3::{PathStyle, Refusal, S3Credentials, S3Settings, Versioned};
 pub use spool::{Progress, Spool, WITHHELD_TAIL};
 pub use store::{Blob, Store};
