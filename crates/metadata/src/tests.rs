@@ -2,11 +2,13 @@
 
 mod accounting;
 mod admission;
+mod begin;
 mod collect;
 mod failure;
 mod fill;
 mod fixture;
 mod inspection;
+mod lease;
 mod listing;
 mod organization;
 mod plan;
@@ -135,6 +137,24 @@ contracts! {
             abandons_all_fills_of_the_process_before,
             anonymous_bytes_are_free_for_good,
             forgets_bytes_only_of_that_key;
+    begin:
+        fill_is_shared_by_size_and_scope,
+        other_size_fills_beside_the_lease,
+        fill_that_expired_is_taken_over,
+        fill_without_lease_takes_nothing_over,
+        stored_blob_is_found,
+        private_blob_is_proven_under_a_lease,
+        lost_bytes_are_filled_under_a_new_key,
+        blob_that_nothing_names_is_garbage_at_the_end,
+        heartbeat_tells_which_fills_are_gone,
+        running_fill_is_read_again,
+        expired_fill_frees_its_lease;
+    lease:
+        one_at_a_time_has_a_lease,
+        lease_is_given_back_by_its_holder,
+        note_stays_until_it_expires,
+        note_is_overruled_once,
+        expired_leases_are_dropped;
         wanted:
             wants_missing_blobs_configs_first,
             complete_image_wants_nothing,
