@@ -52,6 +52,17 @@ pub(crate) const POSITIVE_BYTES: Kind<u64> = Kind {
     read: |node| integer(node, 1, MAX_BYTES),
 };
 
+/// How many connections to one database are of any use; one alone would let a long read stop everything.
+const CONNECTIONS_RANGE: (u64, u64) = (2, 1000);
+
+pub(crate) const CONNECTIONS: Kind<u32> = Kind {
+    schema: || json!({ "type": "integer", "minimum": CONNECTIONS_RANGE.0, "maximum": CONNECTIONS_RANGE.1 }),
+    read: |node| {
+        let number = integer(node, CONNECTIONS_RANGE.0, CONNECTIONS_RANGE.1)?;
+        u32::try_from(number).map_err(|error| error.to_string())
+    },
+};
+
 pub(crate) const REVISION: Kind<u64> = BYTES;
 
 pub(crate) const PATH: Kind<PathBuf> = Kind {

@@ -16,7 +16,7 @@ mod tree;
 
 pub use fault::{Fault, Faults};
 pub use settings::{
-    Admin, AllowedHost, Auth, Config, Database, Filesystem, Gc, Scheme, Storage, Tls, UpstreamSettings, User,
-    schema,
+    Admin, AllowedHost, Auth, Config, Database, Filesystem, Gc, Peer, S3, S3KeyFiles, Scheme, Spool, Storage,
+    Tls, UpstreamSettings, User, schema,
 };
 pub use tree::SyntaxError;

@@ -26,6 +26,8 @@ pub(crate) struct Findings {
 struct Description {
     properties: Map<String, Value>,
     required: Vec<&'static str>,
+    /// How many keys may be there at once; all of them when it is absent.
+    most: Option<u64>,
 }
 
 /// One mapping while it is read.
@@ -79,8 +81,15 @@ pub(crate) fn describe<T>(read: impl FnOnce(&mut Section<'_>) -> T) -> Value {
         description: Some(Description::default()),
     };
     read(&mut section);
-    let Description { properties, required } = section.description.take().unwrap_or_default();
+    let Description {
+        properties,
+        required,
+        most,
+    } = section.description.take().unwrap_or_default();
     let mut schema = json!({ "type": "object", "additionalProperties": false, "properties": properties });
+    if let Some(most) = most {
+        schema["maxProperties"] = json!(most);
+    }
     if !required.is_empty() {
         schema["required"] = json!(required);
     }
@@ -140,6 +149,36 @@ impl Section<'_> {
         }
         let node = self.take(key)?;
         read(node, &self.path_of(key.0), self.findings, content).flatten()
+    }
+
+    /// A nested mapping that is one of several: it is chosen by being there, even without a value.
+    pub(crate) fn alternative<T>(
+        &mut self,
+        key: Key,
+        content: impl FnOnce(&mut Section<'_>) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(description) = &mut self.description {
+            description.most = Some(1);
+            self.describe_with(key, describe(content));
+            return None;
+        }
+        self.taken.push(key.0);
+        let entries = self.entries;
+        let (_, node) = entries.iter().find(|(name, _)| name == key.0)?;
+        read(node, &self.path_of(key.0), self.findings, content).flatten()
+    }
+
+    /// Whether the key is there, with or without a value.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, _)| name == key)
+    }
+
+    /// Notes a fault of this section as a whole.
+    pub(crate) fn fault_of_all(&mut self, message: impl Into<String>) {
+        self.findings.faults.push(Fault {
+            path: self.path.clone(),
+            message: message.into(),
+        });
     }
 
     /// A list of mappings; absent is the same as empty. Items with a fault are left out.

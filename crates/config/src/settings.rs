@@ -1,6 +1,7 @@
 //! config.yaml: what an administrator decides for one registry (SPEC C1; DESIGN, "The two files").
 
 mod access;
+mod database;
 mod network;
 mod storage;
 mod workers;
@@ -13,8 +14,9 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 pub use access::{Admin, Auth, User};
+pub use database::{Database, Peer};
 pub use network::{AllowedHost, Scheme, Tls, UpstreamSettings};
-pub use storage::{Database, Filesystem, Storage};
+pub use storage::{Filesystem, S3, S3KeyFiles, Spool, Storage};
 pub use workers::Gc;
 
 use crate::fault::{Fault, Faults};
@@ -45,6 +47,9 @@ pub struct Config {
     pub database: Database,
     /// Where blobs are kept.
     pub storage: Storage,
+    /// Where the other processes that share the database fetch what this one is receiving (B2); `None` when the
+    /// database is of one process.
+    pub peer: Option<Peer>,
     /// Who may log in.
     pub auth: Auth,
     /// Access to the admin port.
@@ -127,8 +132,13 @@ fn read(root: &mut Section<'_>) -> Option<Config> {
         &PATH,
         "/etc/quayside/organizations/organizations.yaml",
     );
-    let database = root.section(Key("database", "Where metadata is kept."), storage::read_database);
+    let database = root.section(
+        Key("database", "Where metadata is kept."),
+        database::read_database,
+    );
+    let database = database.flatten();
     let storage = root.section(Key("storage", "Where blobs are kept."), storage::read_storage);
+    let peer = read_peer(root, database.as_ref(), [listen, admin_listen]);
     let auth = root.section(Key("auth", "Who may log in."), access::read_auth);
     let admin = root.section(Key("admin", "Access to the admin port."), access::read_admin);
     let trusted_networks = root.values(
@@ -160,8 +170,9 @@ fn read(root: &mut Section<'_>) -> Option<Config> {
         admin_listen: admin_listen?,
         tls,
         organizations_file: organizations_file?,
-        database: database.flatten()?,
+        database: database?,
         storage: storage.flatten()?,
+        peer,
         auth: auth?,
         admin: admin?,
         trusted_networks,
@@ -194,6 +205,36 @@ fn read_listeners(root: &mut Section<'_>) -> (Option<SocketAddr>, Option<SocketA
         root.fault("adminListen", "must differ from listen");
     }
     (listen, admin_listen)
+}
+
+/// Read in any case; of use to processes that share a database.
+fn read_peer(
+    root: &mut Section<'_>,
+    database: Option<&Database>,
+    others: [Option<SocketAddr>; 2],
+) -> Option<Peer> {
+    let peer = root.section(
+        Key(
+            "peer",
+            "Where the other processes that share the database fetch what this one is receiving.",
+        ),
+        database::read_peer,
+    );
+    if matches!(database, Some(Database::Sqlite { .. })) {
+        if root.has("peer") {
+            root.fault(
+                "peer",
+                "needs database.postgres: an SQLite database is of one process",
+            );
+        }
+        return None;
+    }
+    let peer = peer.flatten()?;
+    let taken = |other: &Option<SocketAddr>| *other == Some(peer.listen) && peer.listen.port() != 0;
+    if others.iter().any(taken) {
+        root.fault("peer.listen", "must differ from listen and adminListen");
+    }
+    Some(peer)
 }
 
 fn read_features(root: &mut Section<'_>) -> (Option<bool>, Option<bool>) {

@@ -7,7 +7,7 @@
 )]
 
 use quayside_config::organizations::{Entry, Visibility, parse};
-use quayside_config::{AllowedHost, Config, Scheme, schema};
+use quayside_config::{AllowedHost, Config, Scheme, Storage, schema};
 use serde_json::Value;
 
 const LOCAL_CONFIG: &str = include_str!("../../../deploy/local/config.yaml");
@@ -42,10 +42,10 @@ fn the_local_config_is_good_and_trusts_this_machine_only() {
         AllowedHost::Name(name) => name == "localhost",
         AllowedHost::Net(net) => net.network().is_loopback(),
     }));
-    assert_eq!(
-        config.storage.filesystem.path.to_str(),
-        Some("/checkout/with space/blobs")
-    );
+    let Storage::Filesystem(directory) = &config.storage else {
+        panic!("{:?}", config.storage);
+    };
+    assert_eq!(directory.path.to_str(), Some("/checkout/with space/blobs"));
 }
 
 /// A8, N2: the five organizations of `make run`.

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use quayside_blobs::Store;
-use quayside_config::{AllowedHost, Config, Database, Scheme, UpstreamSettings};
+use quayside_config::{AllowedHost, Config, Scheme, UpstreamSettings};
 use quayside_metadata::Metadata;
 use quayside_upstream::{AddressPolicy, Client, Settings};
 use tokio::net::TcpListener;
@@ -20,13 +19,14 @@ use crate::auth::admin::AdminToken;
 use crate::auth::key::SigningKeys;
 use crate::auth::passwords::Passwords;
 use crate::auth::token::Tokens;
-use crate::clock::{Clock, millis};
+use crate::clock::{Clock, Millis, millis};
 use crate::gc::Gc;
 use crate::http::admin::Admin;
 use crate::http::serve::{Listener, Stop};
 use crate::http::tls::{self, Certificates};
 use crate::http::{Front, RequestIds, serve};
 use crate::metrics::Metrics;
+use crate::open::{self, Patience, Places};
 use crate::organizations::Snapshot;
 use crate::pull::background::{self, Filler, Nudges};
 use crate::pull::backoff::Backoffs;
@@ -38,7 +38,7 @@ use crate::pull::warm::Warm;
 use crate::pull::{Contact, Engine, Quotas};
 use crate::reload::{INTERVAL, Loader};
 use crate::scrub::Scrub;
-use crate::storage_id::{Pair, Places};
+use crate::storage_id::Pair;
 
 const USER_AGENT: &str = concat!("quayside/", env!("CARGO_PKG_VERSION"));
 
@@ -240,21 +240,16 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 async fn engine(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Arc<Engine>, Nudges)> {
-    let Database::Sqlite { path } = &config.database;
-    let metadata = Metadata::open_sqlite(path).await.context("open the database")?;
-    let filesystem = &config.storage.filesystem;
-    let store =
-        Store::open_filesystem(&filesystem.path, filesystem.min_free_bytes).context("open the storage")?;
+    let places = Places::of(config)?;
+    let metadata = open::database(config, &places, Patience::Server).await?;
+    let store = open::storage(config, &places, Patience::Server).await?;
     let pair = Pair {
         store: &store,
         metadata: &metadata,
-        places: Places::of(config),
+        places,
     };
     pair.check().await?;
-    let abandoned = metadata
-        .abandon_all_fills(clock.now().saturating_add(millis(config.gc.grace)))
-        .await;
-    let abandoned = abandoned.context("give up the fills of the last run")?;
+    let abandoned = give_up_fills(&metadata, clock.now(), config.gc.grace).await?;
     if abandoned > 0 {
         tracing::info!(abandoned, "fills of the last run became garbage");
     }
@@ -286,6 +281,17 @@ async fn engine(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Arc<E
         background,
     };
     Ok((Arc::new(engine), nudges))
+}
+
+/// Those of the last run, where no other process can have any; else those that nobody renewed.
+async fn give_up_fills(metadata: &Metadata, now: Millis, grace: Duration) -> anyhow::Result<u64> {
+    let not_before = now.saturating_add(millis(grace));
+    let given_up = if metadata.is_shared() {
+        metadata.expire_fills(now, not_before).await
+    } else {
+        metadata.abandon_all_fills(not_before).await
+    };
+    given_up.context("give up the fills of the last run")
 }
 
 async fn signing_keys(config: &Config, metadata: &Metadata) -> anyhow::Result<SigningKeys> {

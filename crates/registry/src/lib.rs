@@ -13,6 +13,7 @@ pub mod gc;
 mod http;
 mod human;
 mod metrics;
+mod open;
 mod organizations;
 mod pull;
 pub mod quota;

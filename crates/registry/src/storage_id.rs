@@ -1,11 +1,10 @@
 //! C4: a storage and a database belong together, and a start says so if they do not.
 
-use std::path::PathBuf;
-
-use anyhow::Context as _;
 use quayside_blobs::{IdError, StorageId, Store, StoreError};
-use quayside_config::{Config, Database};
+use quayside_config::Config;
 use quayside_metadata::{Metadata, MetadataError};
+
+use crate::open::{self, Patience, Places};
 
 /// The id of the storage that the database belongs to.
 const SETTING: &str = "storage-id";
@@ -20,8 +19,8 @@ pub(crate) enum StorageIdError {
         "the storage {} carries the id {carried}, but the database {} belongs to the storage {known}: one of them is \
          of another installation; if they are meant to go together, accept the storage with `quayside-registry \
          storage adopt`",
-        places.storage.display(),
-        places.database.display()
+        places.storage,
+        places.database
     )]
     Foreign {
         places: Places,
@@ -29,43 +28,26 @@ pub(crate) enum StorageIdError {
         known: StorageId,
     },
     #[error(
-        "the storage {} carries no id, but the database {} belongs to the storage {known}: another disk or directory \
-         lies there, or nothing is mounted; if its content is lost for good, begin anew there with \
+        "the storage {} carries no id, but the database {} belongs to the storage {known}: another disk, \
+         directory or bucket lies there, or nothing is mounted; if its content is lost for good, begin anew there with \
          `quayside-registry storage adopt`",
-        places.storage.display(),
-        places.database.display()
+        places.storage,
+        places.database
     )]
     Empty { places: Places, known: StorageId },
     #[error(
         "the storage {} carries the id {carried}, which the database {} does not know: it is of another installation, \
          or the database was lost; in the latter case accept the storage with `quayside-registry storage adopt`",
-        places.storage.display(),
-        places.database.display()
+        places.storage,
+        places.database
     )]
     Unknown { places: Places, carried: StorageId },
-    #[error("read the id of the storage {}", place.display())]
-    Storage { place: PathBuf, source: StoreError },
+    #[error("read the id of the storage {place}")]
+    Storage { place: String, source: StoreError },
     #[error("read the id of the storage in the database")]
     Database(#[source] MetadataError),
     #[error("read the id of the storage in the database")]
     Damaged(#[source] IdError),
-}
-
-/// Where both lie, for messages.
-#[derive(Debug, Clone)]
-pub(crate) struct Places {
-    pub(crate) storage: PathBuf,
-    pub(crate) database: PathBuf,
-}
-
-impl Places {
-    pub(crate) fn of(config: &Config) -> Self {
-        let Database::Sqlite { path } = &config.database;
-        Self {
-            storage: config.storage.filesystem.path.clone(),
-            database: path.clone(),
-        }
-    }
 }
 
 /// What storage and database say.
@@ -115,7 +97,13 @@ impl Pair<'_> {
     /// Accepts a storage that the database belongs to, and makes two that are empty belong together.
     pub(crate) async fn check(&self) -> Result<(), StorageIdError> {
         let places = self.places.clone();
-        let id = match judge(self.find().await?) {
+        let mut verdict = judge(self.find().await?);
+        if matches!(verdict, Verdict::Empty(_)) {
+            // Another process that starts as well may have marked the storage after we looked at it, and before we
+            // looked at the database.
+            verdict = judge(self.find().await?);
+        }
+        let id = match verdict {
             Verdict::Same => return Ok(()),
             Verdict::Begin => self.begin(&StorageId::random()).await?,
             Verdict::Finish(id) => id,
@@ -130,8 +118,18 @@ impl Pair<'_> {
             Verdict::Unknown(carried) => return Err(StorageIdError::Unknown { places, carried }),
         };
         self.mark(&id).await?;
+        // Of two installations that begin on one storage at once, one has overwritten the other's id.
+        let carried = self.store.id().await.map_err(|source| self.storage(source))?;
+        if let Some(carried) = carried.filter(|carried| *carried != id) {
+            let known = id;
+            return Err(StorageIdError::Foreign {
+                places,
+                carried,
+                known,
+            });
+        }
         self.record(&id).await?;
-        tracing::info!(storage = %places.storage.display(), %id, "storage and database belong together from now on");
+        tracing::info!(storage = places.storage, database = places.database, %id, "storage and database belong together from now on");
         Ok(())
     }
 
@@ -196,13 +194,9 @@ fn parse(value: &[u8]) -> Result<StorageId, StorageIdError> {
 /// `storage adopt`: makes the database of `config` belong to the storage of `config`, while no server runs, and says
 /// what its id is.
 pub async fn adopt(config: &Config) -> anyhow::Result<Adopted> {
-    let places = Places::of(config);
-    let metadata = Metadata::open_sqlite(&places.database)
-        .await
-        .context("open the database")?;
-    let filesystem = &config.storage.filesystem;
-    let store =
-        Store::open_filesystem(&filesystem.path, filesystem.min_free_bytes).context("open the storage")?;
+    let places = Places::of(config)?;
+    let metadata = open::database(config, &places, Patience::None).await?;
+    let store = open::storage(config, &places, Patience::None).await?;
     let pair = Pair {
         store: &store,
         metadata: &metadata,
@@ -222,10 +216,10 @@ pub async fn adopt(config: &Config) -> anyhow::Result<Adopted> {
 pub struct Adopted {
     /// The storage's id.
     pub id: String,
-    /// Where the storage lies.
-    pub storage: PathBuf,
-    /// The database file.
-    pub database: PathBuf,
+    /// Where the storage lies: a directory, or a bucket and its server.
+    pub storage: String,
+    /// Where the database lies: its file, or its name and its server.
+    pub database: String,
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use http::{HeaderMap, header};
-use quayside_config::{Config, Database};
+use quayside_config::{Config, Database, Storage};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
@@ -19,8 +19,9 @@ const FILE: &str = "admin.token";
 pub(crate) struct AdminToken(SecretString);
 
 impl AdminToken {
-    /// The token of the configured file, which has to be there, or else the one beside the database, which is drawn
-    /// at the first start. Only the process that has the database open may call this.
+    /// The token of the configured file, which has to be there, or else the one beside the `SQLite` database, or
+    /// beside the spool or the directory of blobs, which is drawn at the first start. All of them belong to one
+    /// process: only the one that has them open may call this.
     pub(crate) fn of_server(config: &Config) -> anyhow::Result<Self> {
         let path = path(config);
         if config.admin.token_file.is_none() && !holds_something(&path) {
@@ -71,9 +72,16 @@ impl AdminToken {
 }
 
 fn path(config: &Config) -> PathBuf {
-    let Database::Sqlite { path } = &config.database;
-    let beside = || path.with_file_name(FILE);
-    config.admin.token_file.clone().unwrap_or_else(beside)
+    let beside = || match (&config.database, &config.storage) {
+        (Database::Sqlite { path }, _) => path,
+        (Database::Postgres { .. }, Storage::S3(s3)) => &s3.spool.path,
+        (Database::Postgres { .. }, Storage::Filesystem(directory)) => &directory.path,
+    };
+    config
+        .admin
+        .token_file
+        .clone()
+        .unwrap_or_else(|| beside().with_file_name(FILE))
 }
 
 /// A crash may have left the file empty.
@@ -139,6 +147,21 @@ mod tests {
             AdminToken::of_client(&config).unwrap().secret().expose_secret(),
             secret
         );
+    }
+
+    /// O1: where the database is no file, beside what else this process has for itself.
+    #[test]
+    fn draws_a_token_beside_the_spool_if_the_database_is_elsewhere() {
+        for storage in ["s3: { bucket: b, spool: { path: $ } }", "filesystem: { path: $ }"] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("own");
+            let storage = storage.replace('$', &format!("{path:?}"));
+            let config = Config::parse(&format!(
+                "{{ SERVER_HOSTNAME: a.test, database: {{ postgres: {{ urlFile: /x }} }}, storage: {{ {storage} }} }}"
+            ));
+            AdminToken::of_server(&config.unwrap()).unwrap();
+            assert!(directory.path().join(FILE).is_file(), "{storage}");
+        }
     }
 
     /// O1, A6: for its owner alone.

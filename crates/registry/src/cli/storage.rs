@@ -15,10 +15,6 @@ pub(super) fn adopt(config: &Config) -> anyhow::Result<()> {
         storage,
         database,
     } = runtime.block_on(adopt_storage(config))?;
-    println!(
-        "the database {} belongs to the storage {} with the id {id}",
-        database.display(),
-        storage.display()
-    );
+    println!("the database {database} belongs to the storage {storage} with the id {id}");
     Ok(())
 }

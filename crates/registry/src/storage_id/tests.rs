@@ -25,8 +25,8 @@ impl Scene {
             store: &self.store,
             metadata: &self.metadata,
             places: Places {
-                storage: self.root.path().join("blobs"),
-                database: self.root.path().join("quayside.db"),
+                storage: self.root.path().join("blobs").display().to_string(),
+                database: self.root.path().join("quayside.db").display().to_string(),
             },
         }
     }

@@ -6,16 +6,18 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod shared;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
-use quayside_config::{AllowedHost, Config, Database, Scheme, schema};
+use quayside_config::{AllowedHost, Config, Database, Filesystem, Scheme, Storage, schema};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
 const BCRYPT: &str = "$2y$05$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234";
 
-/// Every key there is.
+/// Every key there is, of one process.
 const COMPLETE: &str = r#"
 FEATURE_PROXY_CACHE: true
 FEATURE_QUOTA_MANAGEMENT: true
@@ -72,13 +74,16 @@ fn has_a_default_for_everything_but_the_hostname() {
         config.organizations_file.to_str(),
         Some("/etc/quayside/organizations/organizations.yaml")
     );
-    let Database::Sqlite { path } = &config.database;
-    assert_eq!(path.to_str(), Some("/var/lib/quayside/quayside.db"));
-    assert_eq!(
-        config.storage.filesystem.path.to_str(),
-        Some("/var/lib/quayside/blobs")
-    );
-    assert_eq!(config.storage.filesystem.min_free_bytes, 536_870_912);
+    let database = Database::Sqlite {
+        path: "/var/lib/quayside/quayside.db".into(),
+    };
+    assert_eq!(config.database, database);
+    let storage = Storage::Filesystem(Filesystem {
+        path: "/var/lib/quayside/blobs".into(),
+        min_free_bytes: 536_870_912,
+    });
+    assert_eq!(config.storage, storage);
+    assert!(config.peer.is_none());
     assert!(config.trusted_networks.is_empty() && config.trusted_proxies.is_empty());
     assert!(config.upstream.allowed_hosts.is_empty() && config.admin.token_file.is_none());
     assert_eq!(config.upstream.connect_timeout, Duration::from_secs(5));
@@ -99,7 +104,11 @@ fn reads_every_key() {
     assert_eq!(config.listen.to_string(), "[::]:5000");
     assert_eq!(config.admin_listen.port(), 5001);
     assert_eq!(config.tls.expect("tls").key_file.to_str(), Some("/tls/tls.key"));
-    assert_eq!(config.storage.filesystem.min_free_bytes, 0);
+    let storage = Storage::Filesystem(Filesystem {
+        path: "/data/blobs".into(),
+        min_free_bytes: 0,
+    });
+    assert_eq!(config.storage, storage);
     assert_eq!(config.auth.users[0].name, "alice");
     assert_eq!(config.auth.users[0].password_hash.expose_secret(), BCRYPT);
     assert_eq!(config.trusted_networks[1].to_string(), "::1/128");
@@ -128,8 +137,9 @@ PREFERRED_URL_SCHEME: ftp
 Listen: 0.0.0.0:1
 adminListen: localhost:9090
 tls: { certificateFile: /c }
-database: { postgres: { urlFile: /x } }
+database: { sqlite: { path: 5 }, postgres: { maxConnections: 1 } }
 storage: { filesystem: { path: "", minFreeBytes: -1, fast: true }, s3: {} }
+peer: { advertise: 10.1.2.3 }
 auth:
   users:
   - { name: a+b, passwordHash: hunter2 }
@@ -160,13 +170,18 @@ surprise: 1
         "auth.users[2]",
         "auth.users[3]",
         "auth.users[4].passwordHash",
-        "database.postgres",
+        "database",
+        "database.postgres.maxConnections",
+        "database.postgres.urlFile",
+        "database.sqlite.path",
         "drainSeconds",
         "gc.graceSeconds",
+        "peer.advertise",
+        "storage",
         "storage.filesystem.fast",
         "storage.filesystem.minFreeBytes",
         "storage.filesystem.path",
-        "storage.s3",
+        "storage.s3.bucket",
         "surprise",
         "tls.keyFile",
         "trustedNetworks",
@@ -326,9 +341,11 @@ fn the_schema_knows_every_key_and_no_other() {
     let mut described = Vec::new();
     leaves(&schema, "", &mut described);
     described.sort();
-    let document: Value = serde_saphyr::from_str(COMPLETE).expect("yaml");
     let mut written = Vec::new();
-    document_leaves(&document, "", &mut written);
+    for complete in [COMPLETE, shared::COMPLETE] {
+        let document: Value = serde_saphyr::from_str(complete).expect("yaml");
+        document_leaves(&document, "", &mut written);
+    }
     written.sort();
     written.dedup();
     assert_eq!(described, written);

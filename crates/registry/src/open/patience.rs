@@ -1,0 +1,71 @@
+//! A database or bucket that is away while we start comes back, mostly (O2).
+
+use std::time::Duration;
+
+use quayside_blobs::{StorageFault, StoreError};
+use quayside_metadata::MetadataError;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::chain::Chain;
+
+/// The first pause; it doubles.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long something may be away while it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// For a command: whoever typed it wants to know.
+    None,
+    /// For a server. Afterwards whatever started it may start it again.
+    Server,
+}
+
+/// What cannot be opened now, and perhaps later.
+pub(super) trait PerhapsAway: std::error::Error + 'static {
+    fn is_away(&self) -> bool;
+}
+
+impl PerhapsAway for MetadataError {
+    fn is_away(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+impl PerhapsAway for StoreError {
+    fn is_away(&self) -> bool {
+        let Self::Storage(StorageFault::Bucket { source, .. }) = self else {
+            return false;
+        };
+        // An answer below 500 is about the request: another bucket, other credentials.
+        source.status().is_none_or(|status| status >= 500)
+    }
+}
+
+impl Patience {
+    fn length(self) -> Duration {
+        match self {
+            Self::None => Duration::ZERO,
+            Self::Server => Duration::from_mins(1),
+        }
+    }
+
+    /// Calls `open` again for as long as what it opens is away.
+    pub(super) async fn open<T, E: PerhapsAway>(
+        self,
+        place: &str,
+        open: impl AsyncFn() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let end = Instant::now() + self.length();
+        let mut pause = PAUSE;
+        loop {
+            let error = match open().await {
+                Err(error) if error.is_away() && Instant::now() < end => error,
+                opened => return opened,
+            };
+            tracing::warn!(place, error = %Chain(&error), "not reachable, trying again");
+            let _ = timeout_at(end, sleep(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
