@@ -8,11 +8,14 @@
     clippy::missing_panics_doc
 )]
 
+mod background;
 mod cache;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod s3_door;
 pub mod versitygw;
 
 pub use postgres::Postgres;
+pub use s3_door::S3Door;
 pub use versitygw::Versitygw;
