@@ -64,8 +64,14 @@ struct Shared {
 }
 
 impl Shared {
-    /// Notes a request and says what goes wrong with it: the oldest rule that fits.
-    fn meet(&self, seen: Seen) -> Option<Fault> {
+    /// Notes a request and says what goes wrong with it: the oldest rule that fits. With it comes what tells that the
+    /// door is healed.
+    fn meet(&self, seen: Seen) -> (Option<Fault>, watch::Receiver<u64>) {
+        let healed = self.healed.subscribe();
+        (self.fault_of(seen), healed)
+    }
+
+    fn fault_of(&self, seen: Seen) -> Option<Fault> {
         let operation = seen.operation;
         self.seen.lock().unwrap().push(seen);
         let mut rules = self.rules.lock().unwrap();

@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{Fault, Operation, Seen, Shared};
@@ -56,7 +56,7 @@ async fn exchange(
             .to_owned(),
     };
     let head = request.method() == Method::HEAD;
-    let fault = shared.meet(seen);
+    let (fault, healed) = shared.meet(seen);
     match fault {
         Some(Fault::Drop) => return Err(Error::other("dropped")),
         Some(Fault::SlowDown) => return refusal(head, StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
@@ -64,7 +64,7 @@ async fn exchange(
         _ => {}
     }
     let response = if let Some(Fault::Stall(time)) = fault {
-        late(request, time, shared.clone(), onward.clone()).await?
+        late(request, (time, healed.clone()), shared.clone(), onward.clone()).await?
     } else {
         let request = request.map(|body| Paced::new(body, fault).boxed());
         pass(request, shared, onward).await?
@@ -76,7 +76,7 @@ async fn exchange(
             Err(Error::other("lost"))
         }
         Some(Fault::StallAnswer(time)) => {
-            stall(shared, time).await;
+            stall(time, healed).await;
             Ok(response.map(|body| Paced::new(body, None).boxed()))
         }
         fault => Ok(response.map(|body| Paced::new(body, fault).boxed())),
@@ -86,7 +86,7 @@ async fn exchange(
 /// What is on its way arrives, also when who sent it has gone meanwhile.
 async fn late(
     request: Request<Incoming>,
-    time: Duration,
+    (time, healed): (Duration, watch::Receiver<u64>),
     shared: Arc<Shared>,
     onward: Arc<Onward>,
 ) -> Result<Response<Incoming>, Error> {
@@ -94,7 +94,7 @@ async fn late(
     let body = body.collect().await.map_err(Error::other)?.to_bytes();
     let request = Request::from_parts(head, whole(body));
     let underway = async move {
-        stall(&shared, time).await;
+        stall(time, healed).await;
         pass(request, &shared, &onward).await
     };
     tokio::spawn(underway).await.map_err(Error::other)?
@@ -105,8 +105,7 @@ fn whole(bytes: impl Into<Bytes>) -> Passing {
 }
 
 /// Waits, but not longer than until the door is healed.
-async fn stall(shared: &Shared, time: Duration) {
-    let mut healed = shared.healed.subscribe();
+async fn stall(time: Duration, mut healed: watch::Receiver<u64>) {
     tokio::select! {
         () = sleep(time) => {}
         _ = healed.changed() => {}
