@@ -9,13 +9,17 @@
 )]
 
 mod background;
+pub mod balancer;
 mod cache;
 pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod s3_door;
 pub mod versitygw;
+pub mod wire;
 
+pub use balancer::Balancer;
 pub use postgres::Postgres;
 pub use s3_door::S3Door;
 pub use versitygw::Versitygw;
+pub use wire::Wire;
