@@ -14,12 +14,14 @@ mod cache;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod replicas;
 pub mod s3_door;
 pub mod versitygw;
 pub mod wire;
 
 pub use balancer::Balancer;
 pub use postgres::Postgres;
+pub use replicas::Replicas;
 pub use s3_door::S3Door;
 pub use versitygw::Versitygw;
 pub use wire::Wire;

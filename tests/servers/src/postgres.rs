@@ -24,12 +24,14 @@ pub enum Door {
     Address(SocketAddr),
 }
 
-/// A running server. Dropping it kills it and removes what it has stored.
+/// A running server. Dropping it kills it and removes what it has stored, unless that lies in a place of the caller's.
 #[derive(Debug)]
 pub struct Postgres {
     process: Option<Process>,
-    directory: TempDir,
+    directory: PathBuf,
     door: Door,
+    /// Absent where what is stored is kept.
+    temporary: Option<TempDir>,
 }
 
 impl Postgres {
@@ -40,22 +42,35 @@ impl Postgres {
 
     /// A fresh server.
     pub fn start_behind(door: Door) -> Self {
-        let directory = tempfile::Builder::new().prefix("quayside-pg-").tempdir().unwrap();
+        let temporary = tempfile::Builder::new().prefix("quayside-pg-").tempdir().unwrap();
+        Self::launch(temporary.path().to_owned(), door, Some(temporary))
+    }
+
+    /// A server over what another one left in `directory`, which stays there. It survives a loss of power.
+    pub fn start_in(directory: &Path, address: SocketAddr) -> Self {
+        fs::create_dir_all(directory).unwrap();
+        Self::launch(directory.to_owned(), Door::Address(address), None)
+    }
+
+    fn launch(directory: PathBuf, door: Door, temporary: Option<TempDir>) -> Self {
         if process::is_root() {
-            chown(directory.path(), Some(NOBODY.0), Some(NOBODY.1)).unwrap();
+            chown(&directory, Some(NOBODY.0), Some(NOBODY.1)).unwrap();
         }
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        // Making a cluster takes a second, a copy of one a twentieth of it.
-        let copied = Command::new("cp")
-            .arg("-a")
-            .arg(template())
-            .arg(directory.path().join("data"))
-            .status();
-        assert!(copied.unwrap().success(), "copy the cluster");
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+        if !directory.join("data").exists() {
+            // Making a cluster takes a second, a copy of one a twentieth of it.
+            let copied = Command::new("cp")
+                .arg("-a")
+                .arg(template())
+                .arg(directory.join("data"))
+                .status();
+            assert!(copied.unwrap().success(), "copy the cluster");
+        }
         let mut server = Self {
             process: None,
             directory,
             door,
+            temporary,
         };
         server.go_on();
         server
@@ -77,8 +92,13 @@ impl Postgres {
     pub fn url(&self, database: &str) -> String {
         match self.door {
             Door::Socket => format!("postgres://{ROLE}@localhost/{database}?host={}", self.host()),
-            Door::Address(address) => format!("postgres://{ROLE}@{address}/{database}?sslmode=disable"),
+            Door::Address(address) => self.url_at(address, database),
         }
+    }
+
+    /// The URL of a database for who reaches the server at another address.
+    pub fn url_at(&self, address: SocketAddr, database: &str) -> String {
+        format!("postgres://{ROLE}@{address}/{database}?sslmode=disable")
     }
 
     /// The process id of the server itself, while it runs.
@@ -102,28 +122,47 @@ impl Postgres {
     /// Starts it again where it was stopped.
     pub fn go_on(&mut self) {
         assert!(self.process.is_none(), "it runs");
-        let mut command = process::command(&program("postgres"), User::Ordinary);
-        command.arg("-D").arg(self.directory.path().join("data"));
-        for setting in HASTE {
-            command.args(["-c", setting]);
+        let mut command = self.command();
+        if self.temporary.is_some() {
+            for setting in HASTE {
+                command.args(["-c", setting]);
+            }
         }
-        command.args([
-            "-c",
-            &format!("unix_socket_directories={}", self.directory.path().display()),
-        ]);
+        let sockets = match self.door {
+            Door::Socket => self.directory.display().to_string(),
+            Door::Address(_) => String::new(),
+        };
+        command.args(["-c", &format!("unix_socket_directories={sockets}")]);
         let listen = match self.door {
             Door::Socket => String::new(),
             Door::Address(address) => address.ip().to_string(),
         };
         command.args(["-c", &format!("listen_addresses={listen}")]);
         command.args(["-c", &format!("port={}", self.port())]);
-        command.current_dir(self.directory.path());
         self.process = Some(Process::start(command, "ready to accept connections"));
+    }
+
+    /// The server over its cluster, to be told the rest.
+    fn command(&self) -> Command {
+        let program = program("postgres");
+        let mut command = process::command(&program, User::Ordinary);
+        if self.temporary.is_some() || !process::is_root() {
+            command.arg("-D").arg(self.directory.join("data"));
+            command.current_dir(&self.directory);
+            return command;
+        }
+        // An ordinary user may not come through the folders above, so it gets another way in, which goes with it.
+        let script = "mount --bind \"$0\" /mnt && cd /mnt && exec \"$@\"";
+        let mut inside = process::command(Path::new("unshare"), User::Same);
+        inside.args(["--mount", "sh", "-c", script]).arg(&self.directory);
+        inside.arg(command.get_program()).args(command.get_args());
+        inside.args(["-D", "/mnt/data"]);
+        inside
     }
 
     fn host(&self) -> String {
         match self.door {
-            Door::Socket => self.directory.path().display().to_string(),
+            Door::Socket => self.directory.display().to_string(),
             Door::Address(address) => address.ip().to_string(),
         }
     }
@@ -187,4 +226,34 @@ fn template() -> PathBuf {
         let copied = Command::new("cp").arg("-a").arg(&data).arg(folder).status();
         assert!(copied.unwrap().success(), "keep the cluster");
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// C4: what is kept in a folder is there when the next server starts over it, also below one of root's own.
+    #[test]
+    fn what_is_kept_outlives_the_server() {
+        let home = tempfile::tempdir().unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let folder = home.path().join("postgres");
+        let address = crate::ports::free();
+        Postgres::start_in(&folder, address).create_database("kept");
+        let server = Postgres::start_in(&folder, address);
+        let asked = Command::new(program("psql"))
+            .args([
+                "-U",
+                ROLE,
+                "-h",
+                &server.host(),
+                "-p",
+                &server.port().to_string(),
+                "-c",
+                "select 1",
+            ])
+            .arg("kept")
+            .output();
+        assert!(asked.unwrap().status.success());
+    }
 }

@@ -1,10 +1,11 @@
 //! A server that runs until the test is over, and not a moment longer.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a server may take until it is ready, on a machine that is busy.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
@@ -47,6 +48,8 @@ pub fn command(program: &Path, user: User) -> Command {
     }
     command.args(["--pdeathsig", "KILL"]).arg(program);
     command.stdin(Stdio::null()).stdout(Stdio::null());
+    // What a terminal sends to who started it is none of its business.
+    command.process_group(0);
     command
 }
 
@@ -57,6 +60,15 @@ pub fn signal(pid: u32, name: &str) {
         .arg(pid.to_string())
         .status();
     assert!(sent.unwrap().success(), "the process {pid} is gone already");
+}
+
+/// Returns when `condition` is true; panics with `what` if that takes too long.
+pub(crate) fn wait(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + START_LIMIT;
+    while !condition() {
+        assert!(Instant::now() < end, "did not happen in {START_LIMIT:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 impl Process {
@@ -109,9 +121,14 @@ impl Process {
         self.log.lock().unwrap().clone()
     }
 
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Whether it has not ended yet.
     pub fn runs(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        self.ended().is_none()
     }
 
     /// Its process id.
