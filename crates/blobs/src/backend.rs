@@ -4,13 +4,14 @@ use std::{
     fmt::Debug,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use quayside_oci::Digest;
 use thiserror::Error;
 
-use crate::{IdError, OpenFile, Spool, StorageFault, StorageId, StorageKey};
+use crate::{IdError, Object, OpenFile, Spool, StorageFault, StorageId, StorageKey};
 
 /// Keeps complete, verified blobs under keys.
 ///
@@ -26,10 +27,32 @@ pub trait Backend: Debug + Send + Sync + 'static {
     fn uploads_early(&self) -> bool;
 
     /// Opens the blob at `key`, which has to be of `size` bytes (B8).
-    fn open<'a>(&'a self, key: &'a StorageKey, size: u64) -> BoxFuture<'a, Result<Arc<OpenFile>, OpenError>>;
+    fn open<'a>(&'a self, key: &'a StorageKey, size: u64) -> BoxFuture<'a, Result<Opened, OpenError>>;
 
-    /// Deletes the bytes at `keys`. A key without bytes counts as deleted. Tries them all, whatever fails.
+    /// A URL by which a client reads the blob at `key`, which has to be of `size` bytes, from storage itself (B7). It
+    /// lives for `lifetime` at most and is signed at `now`; that the blob is there was seen at most 60 s ago (B8).
+    /// None: this storage has no URLs.
+    fn presign<'a>(
+        &'a self,
+        key: &'a StorageKey,
+        size: u64,
+        lifetime: Duration,
+        now: SystemTime,
+    ) -> BoxFuture<'a, Result<Option<String>, OpenError>> {
+        let _ = (key, size, lifetime, now);
+        async { Ok(None) }.boxed()
+    }
+
+    /// Deletes the bytes at `keys`, and what storage holds of uploads to them. A key without either counts as deleted.
+    /// Tries them all, whatever fails.
     fn delete<'a>(&'a self, keys: &'a [StorageKey]) -> BoxFuture<'a, Result<(), DeleteError>>;
+
+    /// Removes what storage holds of uploads to `keys` that were never completed, and nothing else. Tries them all,
+    /// whatever fails.
+    fn abort<'a>(&'a self, keys: &'a [StorageKey]) -> BoxFuture<'a, Result<(), DeleteError>> {
+        let _ = keys;
+        async { Ok(()) }.boxed()
+    }
 
     /// The first `limit` things in storage that come after `after`, in the order of their paths: of blobs that is
     /// the order of their keys. Fails if storage itself is not there.
@@ -56,6 +79,25 @@ pub trait Upload: Debug + Send + Sync {
     /// survives a power cut. After an error the key may or may not hold bytes and has to be deleted; the spool's
     /// descriptor stays readable either way. Dropping the future is dropping the upload.
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<SpoolFile, StoreError>>;
+}
+
+/// A stored blob that was opened.
+#[derive(Clone, Debug)]
+pub enum Opened {
+    /// A file.
+    File(Arc<OpenFile>),
+    /// An object of a bucket.
+    Object(Arc<Object>),
+}
+
+impl Opened {
+    /// Whether it was found to be shorter than it was when it was opened.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        match self {
+            Self::File(file) => file.is_cut_short(),
+            Self::Object(object) => object.is_cut_short(),
+        }
+    }
 }
 
 /// A blob that is being spooled.
@@ -120,6 +162,10 @@ pub struct Stray {
 pub enum StrayKind {
     /// The place that was made for this key, without bytes: a commit is at work there, or was cut off.
     Unused(StorageKey),
+    /// Uploads to this key that were begun and neither completed nor given up: by a commit that is at work, or that was
+    /// cut off. They lie beside the blob at the key, if there is one; [`Store::abort`](crate::Store::abort) removes
+    /// them and nothing else.
+    Upload(StorageKey),
     /// Nothing that we made.
     Foreign,
 }
@@ -166,6 +212,20 @@ pub enum StoreError {
         path: PathBuf,
         /// What is wrong with it.
         source: IdError,
+    },
+    /// The bucket keeps old versions of what is deleted, so that nothing ever makes room (G2).
+    #[error("use bucket {bucket}: it keeps old versions, so that deleting makes no room")]
+    Versioned {
+        /// Its name.
+        bucket: String,
+    },
+    /// We may not see whether the bucket keeps old versions (G2).
+    #[error("use bucket {bucket}: whether it keeps old versions may not be seen")]
+    VersioningUnknown {
+        /// Its name.
+        bucket: String,
+        /// What the server said.
+        source: StorageFault,
     },
     /// Storage refused.
     #[error("use storage")]

@@ -1,12 +1,12 @@
-//! A small cache of open files.
+//! A small cache of opened blobs.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::{OpenFile, StorageKey};
+use crate::{Opened, StorageKey};
 
 /// How many files are kept open.
 const MOST: usize = 256;
@@ -22,7 +22,7 @@ pub(crate) struct Files {
 
 #[derive(Debug)]
 struct Entry {
-    file: Arc<OpenFile>,
+    blob: Opened,
     size: u64,
     opened: Instant,
 }
@@ -35,15 +35,14 @@ impl Entry {
 
 impl Files {
     /// The open file of `key`, if it was opened lately as one of `size` bytes.
-    pub(crate) fn get(&self, key: &StorageKey, size: u64, now: Instant) -> Option<Arc<OpenFile>> {
+    pub(crate) fn get(&self, key: &StorageKey, size: u64, now: Instant) -> Option<Opened> {
         let entries = self.lock();
         let entry = entries.get(key)?;
-        (entry.size == size && entry.is_fresh(now) && !entry.file.is_cut_short())
-            .then(|| Arc::clone(&entry.file))
+        (entry.size == size && entry.is_fresh(now) && !entry.blob.is_cut_short()).then(|| entry.blob.clone())
     }
 
     /// Remembers a file that was opened at `now` and found to be of `size` bytes.
-    pub(crate) fn put(&self, key: &StorageKey, file: Arc<OpenFile>, size: u64, now: Instant) {
+    pub(crate) fn put(&self, key: &StorageKey, blob: Opened, size: u64, now: Instant) {
         let mut entries = self.lock();
         if entries.len() >= MOST {
             entries.retain(|_, entry| entry.is_fresh(now));
@@ -58,7 +57,7 @@ impl Files {
         entries.insert(
             key.clone(),
             Entry {
-                file,
+                blob,
                 size,
                 opened: now,
             },
@@ -78,9 +77,12 @@ impl Files {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use quayside_oci::{Algorithm, Digest};
 
     use super::*;
+    use crate::OpenFile;
 
     fn key(number: usize) -> StorageKey {
         let digest = Digest::of(Algorithm::Sha256, b"a layer");
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn keeps_a_file_for_five_seconds() {
         let (files, now) = (Files::default(), Instant::now());
-        files.put(&key(1), file(), 7, now);
+        files.put(&key(1), Opened::File(file()), 7, now);
         let later = |millis| now + Duration::from_millis(millis);
         assert!(files.get(&key(1), 7, later(4999)).is_some());
         assert!(files.get(&key(1), 7, later(5000)).is_none());
@@ -105,7 +107,7 @@ mod tests {
     #[test]
     fn does_not_give_a_file_of_another_length() {
         let (files, now) = (Files::default(), Instant::now());
-        files.put(&key(1), file(), 7, now);
+        files.put(&key(1), Opened::File(file()), 7, now);
         assert!(files.get(&key(1), 8, now).is_none());
     }
 
@@ -113,7 +115,7 @@ mod tests {
     #[test]
     fn does_not_give_a_file_that_ended_early() {
         let (files, now, open) = (Files::default(), Instant::now(), file());
-        files.put(&key(1), Arc::clone(&open), 7, now);
+        files.put(&key(1), Opened::File(Arc::clone(&open)), 7, now);
         open.ends_early();
         assert!(files.get(&key(1), 7, now).is_none());
     }
@@ -121,7 +123,7 @@ mod tests {
     #[test]
     fn lets_go_of_a_deleted_file() {
         let (files, now, open) = (Files::default(), Instant::now(), file());
-        files.put(&key(1), Arc::clone(&open), 7, now);
+        files.put(&key(1), Opened::File(Arc::clone(&open)), 7, now);
         files.forget(&key(1));
         assert_eq!(Arc::strong_count(&open), 1);
     }
@@ -133,7 +135,7 @@ mod tests {
         for number in 0..300 {
             files.put(
                 &key(number),
-                Arc::clone(&open),
+                Opened::File(Arc::clone(&open)),
                 7,
                 now + Duration::from_millis(number as u64),
             );

@@ -9,8 +9,8 @@ use tokio::task::spawn_blocking;
 
 use self::place::Place;
 use crate::{
-    Arriving, Backend, DeleteError, Found, OpenError, OpenFile, SpoolFile, StorageFault, StorageId,
-    StorageKey, StoreError, Upload,
+    Arriving, Backend, DeleteError, Found, OpenError, Opened, SpoolFile, StorageFault, StorageId, StorageKey,
+    StoreError, Upload,
 };
 
 /// A directory of blobs. Every access runs on the blocking pool.
@@ -89,10 +89,13 @@ impl Backend for Filesystem {
         false
     }
 
-    fn open<'a>(&'a self, key: &'a StorageKey, size: u64) -> BoxFuture<'a, Result<Arc<OpenFile>, OpenError>> {
+    fn open<'a>(&'a self, key: &'a StorageKey, size: u64) -> BoxFuture<'a, Result<Opened, OpenError>> {
         let key = key.clone();
         self.run(
-            move |place| place.open_blob(&key, size).map(Arc::new),
+            move |place| {
+                let file = place.open_blob(&key, size)?;
+                Ok(Opened::File(Arc::new(file)))
+            },
             OpenError::Io,
         )
     }

@@ -1,33 +1,31 @@
 //! Reading a blob, stored or still growing, in frames that do not block the runtime.
 
 mod buffers;
+mod file;
 mod pace;
 
 use std::{
-    future::Future,
     io,
     ops::Range,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use bytes::Bytes;
 use futures::Stream;
 use thiserror::Error;
-use tokio::task::{JoinHandle, coop, spawn_blocking};
 
-use self::{buffers::Buffer, pace::Pace};
-use crate::{OpenFile, Spool, SpoolFailure, open_file::Resident};
+use self::file::FileFrames;
+use crate::{Opened, Spool, SpoolFailure, StorageFault, s3::Reader};
 
 pub(crate) use self::buffers::Buffers;
 
 /// Why a body ends before its last byte.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// The file is shorter than it has to be: it was damaged after it had been opened (B8).
-    #[error("read blob: the file ends at byte {offset}, {expected} were expected")]
+    /// What is stored is shorter than it has to be, or gone: it was damaged after it had been opened (B8).
+    #[error("read blob: it ends at byte {offset}, {expected} were expected")]
     Truncated {
         /// Where there was nothing to read.
         offset: u64,
@@ -37,65 +35,50 @@ pub enum ReadError {
     /// The system refused to read.
     #[error("read blob")]
     Io(#[source] io::Error),
+    /// The bucket cannot be read at the moment, which says nothing about the blob (O2).
+    #[error("read blob")]
+    Storage(#[source] StorageFault),
     /// The blob did not arrive.
     #[error("follow blob")]
     Failed(#[source] SpoolFailure),
 }
 
-/// The bytes of one range of a blob, in frames of 64 to 256 KiB.
+/// The bytes of one range of a blob: of a file in frames of 64 to 256 KiB, of an object in the pieces in which they
+/// come.
 ///
-/// A frame is read when it is asked for, from memory if the bytes are there and on the blocking pool otherwise,
-/// so a reader that stalls holds at most the frame it was given. Frames grow for a reader that takes them as fast
-/// as they come. After an error there is nothing more. Dropping it early costs nothing.
-pub struct Frames {
-    source: Source,
-    buffers: Arc<Buffers>,
-    position: u64,
-    end: u64,
-    pace: Pace,
-    pending: Pending,
-}
+/// A frame is read when it is asked for, so a reader that stalls holds at most the frame it was given, and what the
+/// connection to the bucket holds. After an error there is nothing more. Dropping it early costs nothing.
+pub struct Frames(Source);
 
 enum Source {
-    Stored(Arc<OpenFile>),
-    Growing(Arc<Spool>),
+    File(FileFrames),
+    Object(ObjectFrames),
 }
 
-/// What a reader is waiting for.
-enum Pending {
-    Nothing,
-    Disk(JoinHandle<io::Result<Buffer>>),
-    Writer(Pin<Box<dyn Future<Output = ()> + Send>>),
-}
-
-/// What can be read of a range by now.
-enum Available {
-    Bytes(u64),
-    NotYet,
-    Never(SpoolFailure),
+struct ObjectFrames {
+    reader: Box<Reader>,
+    position: u64,
+    end: u64,
 }
 
 impl Frames {
-    pub(crate) fn stored(file: Arc<OpenFile>, size: u64, buffers: Arc<Buffers>, range: Range<u64>) -> Self {
-        Self::new(Source::Stored(file), size, buffers, &range)
+    pub(crate) fn stored(opened: Opened, size: u64, buffers: Arc<Buffers>, range: &Range<u64>) -> Self {
+        Self(match opened {
+            Opened::File(file) => Source::File(FileFrames::stored(file, size, buffers, range)),
+            Opened::Object(object) => {
+                let (position, end) = cut(range, size);
+                let reader = Box::new(Reader::new(object));
+                Source::Object(ObjectFrames {
+                    reader,
+                    position,
+                    end,
+                })
+            }
+        })
     }
 
-    pub(crate) fn growing(spool: Arc<Spool>, buffers: Arc<Buffers>, range: Range<u64>) -> Self {
-        let size = spool.size();
-        Self::new(Source::Growing(spool), size, buffers, &range)
-    }
-
-    fn new(source: Source, size: u64, buffers: Arc<Buffers>, range: &Range<u64>) -> Self {
-        let end = range.end.min(size);
-        let position = range.start.min(end);
-        Self {
-            source,
-            buffers,
-            position,
-            end,
-            pace: Pace::default(),
-            pending: Pending::Nothing,
-        }
+    pub(crate) fn growing(spool: Arc<Spool>, buffers: Arc<Buffers>, range: &Range<u64>) -> Self {
+        Self(Source::File(FileFrames::growing(spool, buffers, range)))
     }
 
     /// The next frame: never empty, `None` after the last byte of the range or after an error.
@@ -105,119 +88,47 @@ impl Frames {
 
     /// Where the next frame begins, in bytes from the start of the blob.
     pub fn position(&self) -> u64 {
-        self.position
+        match &self.0 {
+            Source::File(frames) => frames.position(),
+            Source::Object(frames) => frames.position,
+        }
     }
 
     /// How many bytes are still to come.
     pub fn remaining(&self) -> u64 {
-        self.end - self.position
+        let end = match &self.0 {
+            Source::File(frames) => frames.end(),
+            Source::Object(frames) => frames.end,
+        };
+        end - self.position()
     }
 
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReadError>>> {
-        self.pace.asked(Instant::now());
-        loop {
-            match &mut self.pending {
-                Pending::Nothing => {}
-                Pending::Writer(released) => {
-                    ready!(released.as_mut().poll(context));
-                    self.pending = Pending::Nothing;
-                }
-                Pending::Disk(read) => {
-                    let read = ready!(Pin::new(read).poll(context)).unwrap_or_else(|error| Err(error.into()));
-                    self.pending = Pending::Nothing;
-                    return Poll::Ready(Some(self.deliver(read)));
-                }
-            }
-            if self.position == self.end {
-                return Poll::Ready(None);
-            }
-            let length = match self.available() {
-                Available::Bytes(length) => self.pace.frame(length),
-                Available::NotYet => {
-                    self.pending = self.wait_for_writer();
-                    continue;
-                }
-                Available::Never(reason) => {
-                    self.end = self.position;
-                    return Poll::Ready(Some(Err(ReadError::Failed(reason))));
-                }
-            };
-            let turn = ready!(coop::poll_proceed(context));
-            let mut buffer = self.buffers.take(length);
-            match self.file().read_resident(buffer.space(), self.position) {
-                Ok(Resident::Read(filled)) => {
-                    turn.made_progress();
-                    return Poll::Ready(Some(self.deliver(Ok(buffer.filled(filled)))));
-                }
-                Ok(Resident::Absent) => self.pending = self.wait_for_disk(buffer),
-                Err(error) => return Poll::Ready(Some(self.deliver(Err(error)))),
-            }
+        match &mut self.0 {
+            Source::File(frames) => frames.poll_frame(context),
+            Source::Object(frames) => frames.poll_frame(context),
         }
     }
+}
 
-    fn file(&self) -> &Arc<OpenFile> {
-        match &self.source {
-            Source::Stored(file) => file,
-            Source::Growing(spool) => spool.file(),
+impl ObjectFrames {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReadError>>> {
+        if self.position == self.end {
+            return Poll::Ready(None);
         }
-    }
-
-    fn available(&self) -> Available {
-        let spool = match &self.source {
-            Source::Stored(_) => return Available::Bytes(self.end - self.position),
-            Source::Growing(spool) => spool,
-        };
-        let progress = spool.progress();
-        let released = progress.released(spool.size()).min(self.end);
-        if released > self.position {
-            return Available::Bytes(released - self.position);
+        let frame = ready!(self.reader.poll(self.position, self.end, context));
+        match &frame {
+            Ok(bytes) => self.position += bytes.len() as u64,
+            Err(_) => self.end = self.position,
         }
-        match progress {
-            crate::Progress::Failed { reason, .. } => Available::Never(reason),
-            crate::Progress::Running { .. } | crate::Progress::Verified => Available::NotYet,
-        }
+        Poll::Ready(Some(frame))
     }
+}
 
-    fn wait_for_writer(&self) -> Pending {
-        let Source::Growing(spool) = &self.source else {
-            return Pending::Nothing;
-        };
-        let (mut watch, size, position) = (spool.watch(), spool.size(), self.position);
-        Pending::Writer(Box::pin(async move {
-            // An error means that the spool is gone, which cannot be while its reader holds it.
-            let _ = watch
-                .wait_for(|now| now.has_ended() || now.released(size) > position)
-                .await;
-        }))
-    }
-
-    fn wait_for_disk(&self, mut buffer: Buffer) -> Pending {
-        let (file, position) = (Arc::clone(self.file()), self.position);
-        Pending::Disk(spawn_blocking(move || {
-            let filled = file.read_waiting(buffer.space(), position)?;
-            Ok(buffer.filled(filled))
-        }))
-    }
-
-    fn deliver(&mut self, read: io::Result<Buffer>) -> Result<Bytes, ReadError> {
-        let error = match read {
-            Ok(buffer) if !buffer.as_ref().is_empty() => {
-                self.position += buffer.as_ref().len() as u64;
-                self.pace.handed(buffer.as_ref().len(), Instant::now());
-                return Ok(Bytes::from_owner(buffer));
-            }
-            Ok(_) => {
-                self.file().ends_early();
-                ReadError::Truncated {
-                    offset: self.position,
-                    expected: self.end,
-                }
-            }
-            Err(error) => ReadError::Io(error),
-        };
-        self.end = self.position;
-        Err(error)
-    }
+/// A range, cut to the length of the blob.
+fn cut(range: &Range<u64>, size: u64) -> (u64, u64) {
+    let end = range.end.min(size);
+    (range.start.min(end), end)
 }
 
 impl Stream for Frames {
@@ -231,8 +142,8 @@ impl Stream for Frames {
 impl std::fmt::Debug for Frames {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Frames")
-            .field("position", &self.position)
-            .field("end", &self.end)
+            .field("position", &self.position())
+            .field("remaining", &self.remaining())
             .finish_non_exhaustive()
     }
 }

@@ -23,7 +23,8 @@ mod spool;
 mod store;
 
 pub use backend::{
-    Arriving, Backend, DeleteError, Found, Listed, OpenError, SpoolFile, StoreError, Stray, StrayKind, Upload,
+    Arriving, Backend, DeleteError, Found, Listed, OpenError, Opened, SpoolFile, StoreError, Stray,
+    StrayKind, Upload,
 };
 pub use fault::{SpoolFailure, StorageFault};
 pub use frames::{Frames, ReadError};
@@ -31,6 +32,6 @@ pub use id::{IdError, StorageId};
 pub use ingest::{Ingest, IngestError, VerifyError};
 pub use key::{KeyError, StorageKey};
 pub use open_file::OpenFile;
-pub use s3::{PathStyle, Refusal, S3Credentials, S3Settings, Versioned};
+pub use s3::{Object, PathStyle, Patience, Refusal, S3Credentials, S3Settings, Versioned};
 pub use spool::{Progress, Spool, WITHHELD_TAIL};
 pub use store::{Blob, Store};

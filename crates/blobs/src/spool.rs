@@ -95,7 +95,7 @@ impl Spool {
     /// If the spool fails, the body ends with [`ReadError::Failed`](crate::ReadError::Failed): at once, or, when
     /// local storage is to blame, after the last released byte.
     pub fn follow(self: &Arc<Self>, range: Range<u64>) -> Frames {
-        Frames::growing(Arc::clone(self), Arc::clone(&self.buffers), range)
+        Frames::growing(Arc::clone(self), Arc::clone(&self.buffers), &range)
     }
 
     /// Waits for the end: verified, or failed.
@@ -114,6 +114,11 @@ impl Spool {
             Progress::Failed { reason, .. } => Err(reason),
             Progress::Running { .. } | Progress::Verified => Ok(()),
         }
+    }
+
+    /// Waits until the first `length` bytes are on disk, or the end; gives the progress that ended the wait.
+    pub(crate) async fn wait_written(&self, length: u64) -> Progress {
+        self.wait(|progress| progress.written(self.size) >= length).await
     }
 
     /// Waits until `enough` or the end; gives the progress that ended the wait.

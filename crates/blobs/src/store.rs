@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant, SystemTime},
 };
 
 use quayside_oci::Digest;
@@ -15,19 +15,20 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::{
-    Backend, DeleteError, Found, Frames, Ingest, IngestError, OpenError, OpenFile, Spool, StorageFault,
-    StorageId, StorageKey, StoreError,
+    Backend, DeleteError, Found, Frames, Ingest, IngestError, OpenError, OpenFile, Opened, Patience,
+    S3Settings, Spool, StorageFault, StorageId, StorageKey, StoreError,
     files::Files,
     filesystem::Filesystem,
     frames::Buffers,
     key::is_token,
     room::{Reservation, Room, Share},
+    s3::S3,
 };
 
 /// Stored blobs, and blobs on their way in. Cheap to clone.
 ///
-/// A store on a directory has it for itself: the spool is emptied when it is opened, and a second one cannot be
-/// opened before the last clone of the first and the last ingest of it are gone.
+/// A store has its spool, and the directory of its blobs if that is where they are, for itself: the spool is emptied
+/// when it is opened, and a second one cannot be opened before the last clone of the first and the last ingest of it are gone.
 #[derive(Clone, Debug)]
 pub struct Store {
     backend: Arc<dyn Backend>,
@@ -40,7 +41,7 @@ pub struct Store {
 /// A stored blob that is open: its bytes can be read to the end even if it is deleted meanwhile. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Blob {
-    file: Arc<OpenFile>,
+    opened: Opened,
     size: u64,
     buffers: Arc<Buffers>,
 }
@@ -57,6 +58,27 @@ impl Store {
             spool,
             files: Arc::default(),
             buffers: Arc::default(),
+        })
+    }
+
+    /// Opens the store in a bucket: blobs below the prefix and its `sha256` and `sha512`, the spool in a directory, which
+    /// is emptied. A bucket that keeps old versions is refused unless the settings allow it (G2). Ingests stop when
+    /// the spool is full (O2).
+    pub async fn open_s3(settings: &S3Settings) -> Result<Self, StoreError> {
+        Self::open_s3_with(settings, Patience::default()).await
+    }
+
+    /// As [`open_s3`](Self::open_s3), with other limits on how long an upload waits for the bucket.
+    pub async fn open_s3_with(settings: &S3Settings, patience: Patience) -> Result<Self, StoreError> {
+        let buffers = Arc::default();
+        let backend = S3::open(settings, Arc::clone(&buffers), patience).await?;
+        let room = Room::of_at_most(&settings.spool, settings.max_spool_bytes);
+        Ok(Self {
+            backend: Arc::new(backend),
+            room: Arc::new(room.map_err(StoreError::Storage)?),
+            spool: settings.spool.clone(),
+            files: Arc::default(),
+            buffers,
         })
     }
 
@@ -102,34 +124,57 @@ impl Store {
     /// Opens the blob at `key`, which has to be of `size` bytes (B8).
     pub async fn open(&self, key: &StorageKey, size: u64) -> Result<Blob, OpenError> {
         let now = Instant::now();
-        if let Some(file) = self.files.get(key, size, now) {
-            return Ok(self.blob(file, size));
+        if let Some(opened) = self.files.get(key, size, now) {
+            return Ok(self.blob(opened, size));
         }
-        let file = self.backend.open(key, size).await?;
-        self.files.put(key, Arc::clone(&file), size, now);
-        Ok(self.blob(file, size))
+        let opened = self.backend.open(key, size).await?;
+        self.files.put(key, opened.clone(), size, now);
+        Ok(self.blob(opened, size))
     }
 
     /// As [`open`](Self::open), but looks at storage whatever is open already: what was lost or exchanged since is
     /// seen.
     pub async fn open_anew(&self, key: &StorageKey, size: u64) -> Result<Blob, OpenError> {
-        let file = self.backend.open(key, size).await?;
-        Ok(self.blob(file, size))
+        let opened = self.backend.open(key, size).await?;
+        Ok(self.blob(opened, size))
     }
 
-    fn blob(&self, file: Arc<OpenFile>, size: u64) -> Blob {
+    fn blob(&self, opened: Opened, size: u64) -> Blob {
         let buffers = Arc::clone(&self.buffers);
-        Blob { file, size, buffers }
+        Blob {
+            opened,
+            size,
+            buffers,
+        }
     }
 
-    /// Deletes the bytes at `keys`; a key without bytes counts as deleted. All are tried, whatever fails. Who is
-    /// reading one of them goes on reading.
+    /// A URL by which a client reads the blob at `key`, which has to be of `size` bytes, from storage itself (B7). It
+    /// is as good as a password. It was signed at `now` or before and lives for more than half of `lifetime`, at most
+    /// for all of it; that the blob is there was seen at most 60 s before `now` (B8). None: this storage has no URLs.
+    pub async fn presign(
+        &self,
+        key: &StorageKey,
+        size: u64,
+        lifetime: Duration,
+        now: SystemTime,
+    ) -> Result<Option<String>, OpenError> {
+        self.backend.presign(key, size, lifetime, now).await
+    }
+
+    /// Deletes the bytes at `keys`, and what storage holds of uploads to them; a key without either counts as deleted.
+    /// All are tried, whatever fails. Who is reading one of them goes on reading.
     pub async fn delete(&self, keys: &[StorageKey]) -> Result<(), DeleteError> {
         let result = self.backend.delete(keys).await;
         for key in keys {
             self.files.forget(key);
         }
         result
+    }
+
+    /// Removes what storage holds of uploads to `keys` that were never completed, and nothing else: what
+    /// [`StrayKind::Upload`](crate::StrayKind::Upload) stands for. All are tried, whatever fails.
+    pub async fn abort(&self, keys: &[StorageKey]) -> Result<(), DeleteError> {
+        self.backend.abort(keys).await
     }
 
     /// The first `limit` things in storage that come after `after`, in the order of their paths: of blobs that is
@@ -162,12 +207,7 @@ impl Blob {
 
     /// Reads `range`, cut to the size of the blob.
     pub fn reader(&self, range: Range<u64>) -> Frames {
-        Frames::stored(
-            Arc::clone(&self.file),
-            self.size,
-            Arc::clone(&self.buffers),
-            range,
-        )
+        Frames::stored(self.opened.clone(), self.size, Arc::clone(&self.buffers), &range)
     }
 }
 

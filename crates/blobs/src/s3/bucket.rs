@@ -6,13 +6,16 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
 };
 
-use super::Refusal;
+use super::{Refusal, client::Clients};
 use crate::{StorageFault, StorageKey};
 
 /// A bucket, and what stands before every key in it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
+    /// Sets no limit on the time of a call but for connecting, and tries twice.
     pub(crate) client: Client,
+    /// Fails soon.
+    pub(super) prompt: Client,
     pub(crate) name: String,
     /// Empty, or ends with a slash.
     pub(crate) prefix: String,
@@ -21,14 +24,15 @@ pub(crate) struct Bucket {
 impl Bucket {
     /// The bucket `name`, in which everything of ours lies below `prefix`: without slashes at its ends, perhaps
     /// empty.
-    pub(crate) fn new(client: Client, name: &str, prefix: &str) -> Self {
+    pub(super) fn new(clients: &Clients, name: &str, prefix: &str) -> Self {
         let prefix = if prefix.is_empty() {
             String::new()
         } else {
             format!("{prefix}/")
         };
         Self {
-            client,
+            client: clients.patient.clone(),
+            prompt: clients.prompt.clone(),
             name: name.to_owned(),
             prefix,
         }

@@ -8,13 +8,8 @@ use aws_sdk_s3::{
 };
 use thiserror::Error;
 
-/// The codes by which servers say that there is no room: Amazon's and Ceph's, versitygw's, MinIO's.
-const FULL: [&str; 4] = [
-    "QuotaExceeded",
-    "InsufficientStorage",
-    "XMinioStorageFull",
-    "EntityTooLarge.Quota",
-];
+/// The codes by which servers say that there is no room: Ceph's, versitygw's and `MinIO`'s.
+const FULL: [&str; 3] = ["QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"];
 
 /// HTTP's own word for a storage without room.
 const INSUFFICIENT_STORAGE: u16 = 507;
@@ -65,6 +60,11 @@ impl Refusal {
             },
             other => Self::Transport(words(other)),
         }
+    }
+
+    /// An answer broke off.
+    pub(crate) fn broken(error: &(dyn StdError + 'static)) -> Self {
+        Self::Transport(words(error))
     }
 
     /// The server's code; none if no answer carried one.

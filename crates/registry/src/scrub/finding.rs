@@ -61,7 +61,7 @@ impl Fault {
             },
             Found::Stray(Stray { path, kind }) => match kind {
                 StrayKind::Unused(_) => Self::EmptyDirectory { path: text(path) },
-                StrayKind::Foreign => Self::Leftover { path: text(path) },
+                StrayKind::Upload(_) | StrayKind::Foreign => Self::Leftover { path: text(path) },
             },
         }
     }

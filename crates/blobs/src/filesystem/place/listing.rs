@@ -47,7 +47,7 @@ impl Place {
             Found::Blob(listed) => there.is_file() && there.len() == listed.size,
             Found::Stray(stray) => match stray.kind {
                 StrayKind::Unused(_) => there.is_dir() && names(&path)?.is_empty(),
-                StrayKind::Foreign => true,
+                StrayKind::Foreign | StrayKind::Upload(_) => true,
             },
         })
     }

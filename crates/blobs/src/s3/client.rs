@@ -1,0 +1,116 @@
+//! The clients that speak to a bucket's server.
+
+use std::time::Duration;
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
+};
+use aws_sdk_s3::{
+    Client,
+    config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation},
+};
+
+use super::{PathStyle, S3Credentials, S3Settings, credentials::FromFiles};
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// How long the beginning of an answer may take.
+const ANSWER: Duration = Duration::from_secs(4);
+
+/// How long a call may take, its second try included: a reader whose bucket hangs is to be served in another way
+/// soon (O2).
+const CALL: Duration = Duration::from_secs(9);
+
+/// How long a call may take that works on many objects and that nobody waits for.
+const LONG_CALL: Duration = Duration::from_mins(1);
+
+/// How often a call is made before it has failed. Whoever reads a body goes on by himself.
+const TRIES: u32 = 2;
+
+/// The pause before the second try: at most so long.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long before their end credentials are replaced. A presigned URL dies with the credentials that signed it, so
+/// this is as long as such a URL lives by default (B7).
+const REPLACED_BEFORE: Duration = Duration::from_mins(5);
+
+/// The clients of one bucket.
+#[derive(Debug)]
+pub(super) struct Clients {
+    /// For calls that somebody waits for: they fail soon.
+    pub(super) prompt: Client,
+    /// For calls whose callers watch over their time themselves.
+    pub(super) patient: Client,
+    /// Signs URLs for others, under the name that they know the server by.
+    pub(super) urls: Client,
+}
+
+impl Clients {
+    /// Sets the clients up; talks to no bucket.
+    pub(super) async fn new(settings: &S3Settings) -> Self {
+        let shared = shared(settings).await;
+        let endpoint = settings.endpoint.as_deref();
+        let public = settings.public_endpoint.as_deref().or(endpoint);
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT);
+        let patient = config(&shared, settings, endpoint).timeout_config(timeouts.clone().build());
+        let prompt = timeouts
+            .read_timeout(ANSWER)
+            .operation_attempt_timeout(ANSWER)
+            .operation_timeout(CALL);
+        let prompt = config(&shared, settings, endpoint).timeout_config(prompt.build());
+        Self {
+            prompt: Client::from_conf(prompt.build()),
+            patient: Client::from_conf(patient.build()),
+            urls: Client::from_conf(config(&shared, settings, public).build()),
+        }
+    }
+}
+
+/// Turns a call into one on many objects, that may take its time.
+pub(super) fn long() -> Builder {
+    Builder::new().timeout_config(TimeoutConfig::builder().operation_timeout(LONG_CALL).build())
+}
+
+/// Turns a call into one that is tried once.
+pub(super) fn once() -> Builder {
+    Builder::new().retry_config(RetryConfig::disabled())
+}
+
+async fn shared(settings: &S3Settings) -> SdkConfig {
+    let retries = RetryConfig::standard()
+        .with_max_attempts(TRIES)
+        .with_initial_backoff(PAUSE)
+        .with_max_backoff(PAUSE);
+    let loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(settings.region.clone()))
+        .retry_config(retries)
+        // Readers resume what stalls, uploads watch over themselves.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    let loader = match &settings.credentials {
+        S3Credentials::Chain => {
+            let cache = IdentityCache::lazy().buffer_time(REPLACED_BEFORE).build();
+            loader.identity_cache(cache)
+        }
+        S3Credentials::Files {
+            access_key_id,
+            secret_access_key,
+        } => loader
+            .identity_cache(IdentityCache::no_cache())
+            .credentials_provider(FromFiles::new(access_key_id, secret_access_key)),
+    };
+    loader.load().await
+}
+
+fn config(shared: &SdkConfig, settings: &S3Settings, endpoint: Option<&str>) -> Builder {
+    let mut config = Builder::from(shared)
+        .force_path_style(settings.path_style == PathStyle::Path)
+        // Older servers refuse what the library does otherwise; integrity rests on our own digests.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(endpoint) = endpoint {
+        config = config.endpoint_url(endpoint);
+    }
+    config
+}
