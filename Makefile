@@ -15,14 +15,25 @@ ORGANIZATIONS ?= deploy/local/organizations.yaml
 
 say = @printf '==> %s\n' "$(1)"
 
-.PHONY: help run test tools long-tools format lint deny rules unit e2e long torture parsers generate
+.PHONY: help run run-replicas replica-tools test tools long-tools format lint deny rules unit e2e long torture parsers generate
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build the registry and run it on 127.0.0.1 (PORT=, DATA=, ORGANIZATIONS=)
 	$(call say,building and starting the registry on 127.0.0.1:$(PORT)$(,) data in $(DATA))
 	@PORT='$(PORT)' DATA='$(DATA)' ORGANIZATIONS='$(ORGANIZATIONS)' deploy/local/run.sh
+
+REPLICAS ?= 2
+
+run-replicas: replica-tools ## Run replicas with PostgreSQL and S3 on 127.0.0.1 (PORT=, DATA=, ORGANIZATIONS=, REPLICAS=)
+	$(call say,building and starting $(REPLICAS) replicas behind 127.0.0.1:$(PORT))
+	@PORT='$(PORT)' DATA='$(if $(filter command line environment,$(origin DATA)),$(DATA),./data-replicas)' \
+	  ORGANIZATIONS='$(ORGANIZATIONS)' REPLICAS='$(REPLICAS)' deploy/local/run-replicas.sh
+
+replica-tools:
+	$(call say,installing PostgreSQL and the S3 server)
+	@tests/tools/install.sh replicas
 
 test: tools format lint deny rules ## Everything that must be true before a commit
 	$(call say,running all tests)

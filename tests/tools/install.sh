@@ -6,6 +6,7 @@
 #   tests/tools/install.sh          what `make test` needs
 #   tests/tools/install.sh long     also what `make long` needs
 #   tests/tools/install.sh bench    what `make bench` needs instead
+#   tests/tools/install.sh replicas what `make run-replicas` needs instead
 set -euo pipefail
 
 cache="${QUAYSIDE_CACHE:-$HOME/.cache/quayside}"
@@ -17,7 +18,8 @@ exec 9>"$cache/install.lock"
 flock 9
 
 packages=(podman skopeo containerd runc conmon containernetworking-plugins
-  docker-registry busybox-static apache2-utils iproute2 ca-certificates)
+  docker-registry busybox-static apache2-utils iproute2 iptables ca-certificates postgresql)
+replica_packages=(postgresql ca-certificates)
 bench_packages=(nginx-light varnish docker-registry iproute2 ca-certificates)
 
 say() { printf 'tools: %s\n' "$*"; }
@@ -129,6 +131,14 @@ if [ "${1:-}" = bench ]; then
   packages=("${bench_packages[@]}")
   install_packages
   distribution
+  say "ready in $bin"
+  exit
+fi
+
+if [ "${1:-}" = replicas ]; then
+  packages=("${replica_packages[@]}")
+  install_packages
+  versitygw
   say "ready in $bin"
   exit
 fi

@@ -74,8 +74,18 @@ pub(crate) fn wait(what: &str, mut condition: impl FnMut() -> bool) {
 impl Process {
     /// Starts `command` and waits until it has written a line with `marker` to its standard error.
     pub fn start(command: Command, marker: &'static str) -> Self {
+        Self::start_and(command, marker, |_| ())
+    }
+
+    /// As [`Self::start`]; every line is also given to `echo`.
+    pub fn start_and(
+        command: Command,
+        marker: &'static str,
+        mut echo: impl FnMut(&str) + Send + 'static,
+    ) -> Self {
         let (ready, waiting) = mpsc::channel();
         let mut process = Self::watched(command, move |line| {
+            echo(line);
             if line.contains(marker) {
                 let _ = ready.send(());
             }

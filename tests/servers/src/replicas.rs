@@ -16,7 +16,7 @@ use crate::wire::Wire;
 
 mod replica;
 
-pub use replica::Replica;
+pub use replica::{Echo, Replica};
 
 /// The bucket.
 pub const BUCKET: &str = "quayside";
@@ -53,6 +53,8 @@ pub struct Plan {
     pub listen: Option<SocketAddr>,
     /// Where everything is kept; absent: nothing is.
     pub data: Option<PathBuf>,
+    /// Where the replicas' logs go besides.
+    pub echo: Echo,
 }
 
 impl Plan {
@@ -67,6 +69,7 @@ impl Plan {
             disk: Disk::Machine,
             listen: None,
             data: None,
+            echo: Echo::Nowhere,
         }
     }
 }
@@ -211,8 +214,9 @@ impl Replicas {
             address,
             probe: admin,
         });
+        let addresses = [address, admin, peer];
         self.processes
-            .push(Replica::new(&plan.binary, home, [address, admin, peer], wire));
+            .push(Replica::new(&plan.binary, home, addresses, wire, plan.echo));
     }
 
     /// Returns when the balancer gives connections to every replica that runs.

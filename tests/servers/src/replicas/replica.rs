@@ -1,11 +1,22 @@
 //! One registry process of several.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use crate::process::{self, Process, User};
 use crate::wire::Wire;
+
+/// Where a log goes besides into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// Nowhere.
+    Nowhere,
+    /// Into [`Replica::log_file`].
+    File,
+}
 
 /// A registry process that is started, stopped, killed and started again over the same configuration and ports.
 #[derive(Debug)]
@@ -17,6 +28,7 @@ pub struct Replica {
     admin: SocketAddr,
     peer: SocketAddr,
     level: String,
+    echo: Echo,
     /// What leads to its peer port, with [`super::Between::Doors`].
     pub peer_wire: Option<Wire>,
 }
@@ -27,6 +39,7 @@ impl Replica {
         home: PathBuf,
         [address, admin, peer]: [SocketAddr; 3],
         peer_wire: Option<Wire>,
+        echo: Echo,
     ) -> Self {
         Self {
             process: None,
@@ -36,6 +49,7 @@ impl Replica {
             admin,
             peer,
             level: "info".to_owned(),
+            echo,
             peer_wire,
         }
     }
@@ -43,7 +57,16 @@ impl Replica {
     /// Starts it, and returns when it serves.
     pub fn start(&mut self) {
         self.process = None;
-        self.process = Some(Process::start(self.command(), "\"listening\""));
+        let mut file = (self.echo == Echo::File).then(|| {
+            let mut options = File::options();
+            options.create(true).append(true).open(self.log_file()).unwrap()
+        });
+        let echo = move |line: &str| {
+            if let Some(file) = &mut file {
+                writeln!(file, "{line}").unwrap();
+            }
+        };
+        self.process = Some(Process::start_and(self.command(), "\"listening\"", echo));
     }
 
     /// Starts it, and does not wait until it serves.
@@ -106,6 +129,11 @@ impl Replica {
     /// All that it has written since it was started last.
     pub fn log(&self) -> String {
         self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// The file with its log, with [`Echo::File`].
+    pub fn log_file(&self) -> PathBuf {
+        self.home.join("log")
     }
 
     /// Its config.yaml.
