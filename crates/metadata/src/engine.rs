@@ -180,6 +180,25 @@ pub(crate) struct Transaction {
     steps: Option<Steps>,
 }
 
+/// What transactions do one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Turn {
+    /// Renewals in batches.
+    Renew,
+    /// The organizations of a file.
+    Organizations,
+}
+
+impl Turn {
+    /// The same in every release: processes of two of them meet on one database.
+    const fn number(self) -> i64 {
+        match self {
+            Self::Renew => 0x7175_6179_0001,
+            Self::Organizations => 0x7175_6179_0002,
+        }
+    }
+}
+
 enum Kind {
     Sqlite(SqliteTransaction),
     Postgres(PostgresTransaction),
@@ -244,6 +263,28 @@ impl Transaction {
         match &self.kind {
             Kind::Sqlite(_) => Again::No,
             Kind::Postgres(transaction) => transaction.again(),
+        }
+    }
+
+    /// Whether nobody else can write before this transaction ends, so that no row needs a lock.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self.kind, Kind::Sqlite(_))
+    }
+
+    /// Waits until no other transaction has this turn, and keeps it until the end. For those that would else lock
+    /// the same rows in any order.
+    pub(crate) async fn in_turn(&mut self, turn: Turn) -> Result<(), MetadataError> {
+        match &mut self.kind {
+            Kind::Sqlite(_) => Ok(()),
+            Kind::Postgres(transaction) => transaction.in_turn(turn.number()).await,
+        }
+    }
+
+    /// Lets its statements read everything. Nobody waits for them.
+    pub(crate) async fn take_time(&mut self) -> Result<(), MetadataError> {
+        match &mut self.kind {
+            Kind::Sqlite(_) => Ok(()),
+            Kind::Postgres(transaction) => transaction.take_time().await,
         }
     }
 

@@ -402,7 +402,9 @@ impl Metadata {
     /// Compares everything that is kept incrementally with what the other rows say (Q2). Reads
     /// everything. Empty: all is right.
     pub async fn recount(&self) -> Result<Vec<Discrepancy>> {
-        recount::recount(&self.engine).await
+        self.engine
+            .snapshot(&(), |tx, ()| Box::pin(recount::recount(tx)))
+            .await
     }
 
     #[cfg(test)]

@@ -11,6 +11,7 @@ pub(crate) mod garbage;
 pub(crate) mod inspect;
 pub(crate) mod lease;
 pub(crate) mod list;
+pub(crate) mod lock;
 pub(crate) mod organization;
 pub(crate) mod prune;
 pub(crate) mod read;

@@ -2,22 +2,32 @@
 //!
 //! READ COMMITTED with the row locks that the queries name. Whatever two transactions do to each other all the
 //! same is told by a code, and the whole transaction is run again (ENGINE §1.3).
+//!
+//! A server that does not answer holds nobody for long (O2): a call waits [`TURN`] for a connection that works, and
+//! no longer for a statement than the server itself is told to take.
+
+mod failure;
+mod transaction;
+mod words;
 
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::error::DatabaseError;
-use sqlx::migrate::MigrateError;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, ConnectOptions, Postgres as Dialect, SqlSafeStr};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Postgres as Dialect, SqlSafeStr};
 
 use crate::MetadataError;
 use crate::schema::{self, Words};
 use crate::sql::{Cells, Row, Statement, Value};
+use failure::{bounded, classify, is_broken, migration_failed, spoils};
+pub(crate) use transaction::{Again, PostgresTransaction};
+use transaction::{READ, WRITE};
 
 const WORDS: Words = Words {
     id: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
@@ -27,9 +37,18 @@ const WORDS: Words = Words {
 };
 
 /// How long a call waits for a connection before the database counts as unavailable.
-const TURN: Duration = Duration::from_secs(5);
-/// A server that hangs must not hold a request for long either.
-const STATEMENT_LIMIT: &str = "10s";
+const TURN: Duration = Duration::from_secs(3);
+/// A connection that was used a moment ago is taken to work. Another one is asked, for at most [`PING`].
+const FRESH: Duration = Duration::from_secs(1);
+const PING: Duration = Duration::from_secs(1);
+/// Before a middlebox forgets it.
+const IDLE: Duration = Duration::from_mins(4);
+/// How long the server takes over a statement, the locks that it waits for included.
+const STATEMENT: Duration = Duration::from_secs(10);
+/// The same where everything may have to be read, for nobody who waits.
+const LONG_STATEMENT: Duration = Duration::from_mins(10);
+/// How much later than the server we lose patience: only if it says nothing at all.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a database is reached.
 #[derive(Clone, Debug)]
@@ -44,6 +63,7 @@ pub struct PostgresSettings {
 #[derive(Debug)]
 pub(crate) struct Postgres {
     pool: PgPool,
+    connections: u32,
     /// Statements in this engine's words, by the words they are written in.
     translated: RwLock<HashMap<&'static str, Arc<str>>>,
 }
@@ -54,32 +74,22 @@ impl Postgres {
             // The text of the error repeats parts of the URL.
             .map_err(|_| MetadataError::Url)?
             .application_name("quayside")
-            .options([
-                ("statement_timeout", STATEMENT_LIMIT),
-                ("idle_in_transaction_session_timeout", STATEMENT_LIMIT),
-            ])
             .disable_statement_logging();
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.connections)
-            .acquire_timeout(TURN)
-            // What fails on a connection that the server has closed is tried again on another one.
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await
-            .map_err(|source| classify("open database", source))?;
-        // Under an advisory lock; of several processes that start at once one does it.
-        schema::migrator(&WORDS)
-            .run(&pool)
-            .await
-            .map_err(migration_failed)?;
+        migrate(options.clone()).await?;
+        let options = options.options([
+            ("statement_timeout", millis(STATEMENT)),
+            ("idle_in_transaction_session_timeout", millis(STATEMENT)),
+        ]);
         Ok(Self {
-            pool,
+            pool: pool(settings.connections).connect_lazy_with(options),
+            connections: settings.connections,
             translated: RwLock::default(),
         })
     }
 
     pub(crate) async fn close(&self) {
-        self.pool.close().await;
+        // A server that is silent is not waited for; the process is about to end.
+        let _ = tokio::time::timeout(TURN, self.pool.close()).await;
     }
 
     pub(crate) async fn fetch_optional(
@@ -87,16 +97,10 @@ impl Postgres {
         statement: Statement,
         values: Vec<Value>,
     ) -> Result<Option<Row>, MetadataError> {
-        let mut found = self
-            .query(statement, values.clone())
-            .fetch_optional(&self.pool)
-            .await;
-        if found.as_ref().is_err_and(is_broken) {
-            found = self.query(statement, values).fetch_optional(&self.pool).await;
-        }
-        found
-            .map(|row| row.map(|row| wrap(statement, row)))
-            .map_err(|source| classify(statement.action, source))
+        let read = self.read(statement, values, |query, connection| {
+            Box::pin(query.fetch_optional(connection))
+        });
+        Ok(read.await?.map(|row| wrap(statement, row)))
     }
 
     pub(crate) async fn fetch_all(
@@ -104,39 +108,52 @@ impl Postgres {
         statement: Statement,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, MetadataError> {
-        let mut found = self.query(statement, values.clone()).fetch_all(&self.pool).await;
-        if found.as_ref().is_err_and(is_broken) {
-            found = self.query(statement, values).fetch_all(&self.pool).await;
+        let read = self.read(statement, values, |query, connection| {
+            Box::pin(query.fetch_all(connection))
+        });
+        let rows = read.await?;
+        Ok(rows.into_iter().map(|row| wrap(statement, row)).collect())
+    }
+
+    /// Runs a statement that changes nothing. A connection that the server has closed meanwhile says nothing about
+    /// the server, so the next one is tried.
+    async fn read<T, F>(&self, statement: Statement, values: Vec<Value>, run: F) -> Result<T, MetadataError>
+    where
+        F: for<'c> Fn(Prepared, &'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>,
+    {
+        let mut stale = 0;
+        loop {
+            let mut connection = self.connection(statement.action).await?;
+            let query = self.query(statement, values.clone());
+            let answer = bounded(STATEMENT + PATIENCE, run(query, &mut connection)).await;
+            let Err(error) = answer else {
+                return answer.map_err(|source| classify(statement.action, source));
+            };
+            if spoils(&error) {
+                connection.close_on_drop();
+            }
+            if stale == self.connections || !is_broken(&error) {
+                return Err(classify(statement.action, error));
+            }
+            stale += 1;
         }
-        found
-            .map(|rows| rows.into_iter().map(|row| wrap(statement, row)).collect())
-            .map_err(|source| classify(statement.action, source))
     }
 
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<PostgresTransaction, MetadataError> {
-        self.begin_with("begin transaction", "BEGIN").await
+        PostgresTransaction::begin(self, &WRITE).await
     }
 
     /// A transaction that only reads, all of it as of its first statement.
     pub(crate) async fn begin_snapshot(self: &Arc<Self>) -> Result<PostgresTransaction, MetadataError> {
-        let statement = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
-        self.begin_with("begin snapshot", statement).await
+        PostgresTransaction::begin(self, &READ).await
     }
 
-    async fn begin_with(
-        self: &Arc<Self>,
-        action: &'static str,
-        statement: &'static str,
-    ) -> Result<PostgresTransaction, MetadataError> {
-        let begun = self.pool.begin_with(statement).await;
-        Ok(PostgresTransaction {
-            engine: Arc::clone(self),
-            transaction: begun.map_err(|source| classify(action, source))?,
-            again: Again::No,
-        })
+    async fn connection(&self, action: &'static str) -> Result<PoolConnection<Dialect>, MetadataError> {
+        let connection = self.pool.acquire().await;
+        connection.map_err(|source| classify(action, source))
     }
 
-    fn query(&self, statement: Statement, values: Vec<Value>) -> Query<'static, Dialect, PgArguments> {
+    fn query(&self, statement: Statement, values: Vec<Value>) -> Prepared {
         let sql = self.translate(statement.sql);
         let query = sqlx::query(AssertSqlSafe(sql).into_sql_str());
         values.into_iter().fold(query, |query, value| match value {
@@ -155,184 +172,51 @@ impl Postgres {
         }
         drop(known);
         let mut known = self.translated.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(sql).or_insert_with(|| in_our_words(sql).into()))
+        Arc::clone(
+            known
+                .entry(sql)
+                .or_insert_with(|| words::in_our_words(sql).into()),
+        )
     }
 }
 
-/// Whether a transaction that failed is worth a second run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Again {
-    No,
-    /// Another one was in its way, or its connection broke before the commit was sent: nothing has happened.
-    Yes,
+type Prepared = Query<'static, Dialect, PgArguments>;
+
+fn pool(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(TURN)
+        .idle_timeout(IDLE)
+        .test_before_acquire(false)
+        .before_acquire(|connection, about| {
+            Box::pin(async move {
+                if about.idle_for >= FRESH {
+                    bounded(PING, connection.ping()).await?;
+                }
+                Ok(true)
+            })
+        })
 }
 
-/// A write transaction. Dropped, it is rolled back.
-pub(crate) struct PostgresTransaction {
-    engine: Arc<Postgres>,
-    transaction: sqlx::Transaction<'static, Dialect>,
-    again: Again,
+/// Makes or updates the tables. Of several processes that start at once one does it, under an advisory lock, and the
+/// others wait as long as it takes: on a connection that has no limit for statements.
+async fn migrate(options: PgConnectOptions) -> Result<(), MetadataError> {
+    let alone = pool(1)
+        .connect_with(options)
+        .await
+        .map_err(|source| classify("open database", source))?;
+    let migrated = schema::migrator(&WORDS).run(&alone).await;
+    alone.close().await;
+    migrated.map_err(migration_failed)
 }
 
-impl PostgresTransaction {
-    pub(crate) async fn execute(
-        &mut self,
-        statement: Statement,
-        values: Vec<Value>,
-    ) -> Result<u64, MetadataError> {
-        let query = self.engine.query(statement, values);
-        let result = query.execute(&mut *self.transaction).await;
-        result
-            .map(|result| result.rows_affected())
-            .map_err(|source| self.failed(statement.action, source))
-    }
-
-    pub(crate) async fn fetch_optional(
-        &mut self,
-        statement: Statement,
-        values: Vec<Value>,
-    ) -> Result<Option<Row>, MetadataError> {
-        let query = self.engine.query(statement, values);
-        let row = query.fetch_optional(&mut *self.transaction).await;
-        row.map(|row| row.map(|row| wrap(statement, row)))
-            .map_err(|source| self.failed(statement.action, source))
-    }
-
-    pub(crate) async fn fetch_all(
-        &mut self,
-        statement: Statement,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, MetadataError> {
-        let query = self.engine.query(statement, values);
-        let rows = query.fetch_all(&mut *self.transaction).await;
-        rows.map(|rows| rows.into_iter().map(|row| wrap(statement, row)).collect())
-            .map_err(|source| self.failed(statement.action, source))
-    }
-
-    pub(crate) async fn commit(self) -> Result<(), MetadataError> {
-        let committed = self.transaction.commit().await;
-        committed.map_err(|source| classify("commit transaction", source))
-    }
-
-    pub(crate) async fn roll_back(self) {
-        // If this fails the connection is closed; the first error is the one to report.
-        let _ = self.transaction.rollback().await;
-    }
-
-    /// Whether to run the transaction again.
-    pub(crate) fn again(&self) -> Again {
-        self.again
-    }
-
-    fn failed(&mut self, action: &'static str, source: sqlx::Error) -> MetadataError {
-        if is_conflict(&source) || is_broken(&source) {
-            self.again = Again::Yes;
-        }
-        classify(action, source)
-    }
-}
-
-/// The statement as `PostgreSQL` spells it, see `sql.rs`.
-fn in_our_words(sql: &str) -> String {
-    let sql = sql
-        .replace("/* FOR UPDATE */", "FOR UPDATE")
-        .replace("/* FOR UPDATE SKIP LOCKED */", "FOR UPDATE SKIP LOCKED");
-    let mut translated = String::with_capacity(sql.len() + 64);
-    let mut rest = sql.as_str();
-    while let Some((before, after)) = rest.split_once("json_each(") {
-        let (parameter, after) = after.split_once(')').unwrap_or((after, ""));
-        translated.push_str(before);
-        translated.push_str("jsonb_array_elements(");
-        translated.push_str(parameter);
-        translated.push_str("::jsonb)");
-        rest = after;
-    }
-    translated.push_str(rest);
-    translated
+fn millis(limit: Duration) -> String {
+    format!("{}ms", limit.as_millis())
 }
 
 fn wrap(statement: Statement, row: PgRow) -> Row {
     Row {
         action: statement.action,
         row: Cells::Postgres(row),
-    }
-}
-
-/// The connection is gone, not necessarily the server: it was restarted, or a proxy between has closed it.
-fn is_broken(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) => true,
-        // admin_shutdown, crash_shutdown, cannot_connect_now, connection_failure and the like.
-        sqlx::Error::Database(error) => code(error.as_ref())
-            .is_some_and(|code| code.starts_with("08") || ["57P01", "57P02"].contains(&code)),
-        _ => false,
-    }
-}
-
-/// Serialization failure, deadlock, foreign key, unique: two transactions were in each other's way.
-fn is_conflict(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(error) = error else {
-        return false;
-    };
-    code(error.as_ref()).is_some_and(|code| ["40001", "40P01", "23503", "23505"].contains(&code))
-}
-
-fn migration_failed(source: MigrateError) -> MetadataError {
-    let action = "migrate database";
-    match source {
-        MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => classify(action, source),
-        source => MetadataError::Failed {
-            action,
-            source: source.into(),
-        },
-    }
-}
-
-/// What an error means for the caller.
-fn classify(action: &'static str, source: sqlx::Error) -> MetadataError {
-    let unavailable = match &source {
-        sqlx::Error::Database(error) => code(error.as_ref()).is_some_and(is_state_of_the_server),
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        _ => false,
-    };
-    let source = source.into();
-    if unavailable {
-        MetadataError::Unavailable { action, source }
-    } else {
-        MetadataError::Failed { action, source }
-    }
-}
-
-/// Connections, resources, shutdowns, a standby that cannot write, limits of time, and conflicts that were not
-/// resolved by trying again: none of them is a fault of a statement.
-fn is_state_of_the_server(code: &str) -> bool {
-    let class = code.get(..2).unwrap_or_default();
-    ["08", "53", "57", "58", "40"].contains(&class) || ["25006", "55P03", "25P03"].contains(&code)
-}
-
-fn code(error: &dyn DatabaseError) -> Option<&str> {
-    error
-        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
-        .map(sqlx::postgres::PgDatabaseError::code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::in_our_words;
-
-    #[test]
-    fn lists_and_locks_are_spelled_the_other_way() {
-        assert_eq!(
-            in_our_words("SELECT value ->> 0 FROM json_each($12) WHERE a IN (b) /* FOR UPDATE */"),
-            "SELECT value ->> 0 FROM jsonb_array_elements($12::jsonb) WHERE a IN (b) FOR UPDATE"
-        );
-        assert_eq!(
-            in_our_words("x /* FOR UPDATE SKIP LOCKED */"),
-            "x FOR UPDATE SKIP LOCKED"
-        );
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::engine::Transaction;
+use crate::queries::lock;
 use crate::sql::{Rows, Statement, args, signed};
 use crate::{ManifestId, MetadataError, OrganizationId};
 
@@ -100,8 +101,8 @@ pub(crate) struct Uncounted {
     pub(crate) bytes: u64,
 }
 
-/// What it would add to count a manifest, and every stored one that is held through it. None of them is
-/// counted yet.
+/// What it would add to count a manifest, which is locked, and every stored one that is held through it. None of
+/// them is counted yet.
 pub(crate) async fn weigh(
     tx: &mut Transaction,
     organization: OrganizationId,
@@ -113,10 +114,7 @@ pub(crate) async fn weigh(
         let following = tx.fetch_all(FOLLOWING, args![&Rows::manifests(&work)?]).await?;
         work.clear();
         for row in following {
-            let manifest = row.manifest(0)?;
-            if found.insert(manifest) {
-                work.push(manifest);
-            }
+            work.push(row.manifest(0)?);
         }
     }
     let found: Vec<ManifestId> = found.into_iter().collect();
@@ -129,6 +127,9 @@ pub(crate) async fn weigh(
 }
 
 /// Counts what was weighed.
+        work.retain(|manifest| !found.contains(manifest));
+        work = lock::released(tx, work).await?;
+        found.extend(&work);
 pub(crate) async fn hold(
     tx: &mut Transaction,
     organization: OrganizationId,

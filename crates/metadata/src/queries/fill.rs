@@ -82,12 +82,10 @@ const ABANDON: Statement = Statement::new(
     "DELETE FROM fill WHERE token = $1 RETURNING storage_key, size",
 );
 
-const DISCARD_ALL: Statement = Statement::new(
-    "list keys of all fills as garbage",
-    "INSERT INTO garbage (storage_key, size, not_before) SELECT storage_key, size, $1 FROM fill",
+const ABANDON_ALL: Statement = Statement::new(
+    "abandon all fills",
+    "DELETE FROM fill RETURNING storage_key, size",
 );
-
-const ABANDON_ALL: Statement = Statement::new("abandon all fills", "DELETE FROM fill");
 
 const FORGET: Statement = Statement::new(
     "forget bytes of blob",
@@ -222,8 +220,13 @@ pub(crate) async fn abandon_all(
     tx: &mut Transaction,
     garbage_not_before: &i64,
 ) -> Result<u64, MetadataError> {
-    tx.execute(DISCARD_ALL, args![*garbage_not_before]).await?;
-    tx.execute(ABANDON_ALL, args![]).await
+    let rows = tx.fetch_all(ABANDON_ALL, args![]).await?;
+    for row in &rows {
+        let (key, size) = (row.text(0)?, row.int(1)?);
+        tx.execute(DISCARD, args![&key, size, *garbage_not_before])
+            .await?;
+    }
+    Ok(rows.len() as u64)
 }
 
 /// Bytes that are not where they should be.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::engine::{Engine, Transaction};
+use crate::engine::{Engine, Transaction, Turn};
 use crate::sql::{Row, Statement, args};
 use crate::{KnownOrganization, MetadataError, OrganizationId, OrganizationIdentity};
 
@@ -54,6 +54,7 @@ pub(crate) async fn known(engine: &Engine) -> Result<Vec<KnownOrganization>, Met
 }
 
 pub(crate) async fn sync(tx: &mut Transaction, sync: &Sync) -> Result<Vec<OrganizationId>, MetadataError> {
+    tx.in_turn(Turn::Organizations).await?;
     let (mut known, mut unchanged) = (Vec::new(), HashMap::new());
     for row in tx.fetch_all(KNOWN, args![]).await? {
         let organization = known_of(&row)?;

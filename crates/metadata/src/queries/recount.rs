@@ -1,7 +1,6 @@
-//! The proof of what is kept incrementally (Q2). Each kind is one statement, so each is true of one
-//! moment even while the server runs.
+//! The proof of what is kept incrementally (Q2), also while the server runs: all of it is read as of one moment.
 
-use crate::engine::{Engine, Transaction};
+use crate::engine::Transaction;
 use crate::sql::{Row, Statement, args};
 use crate::{Discrepancy, MetadataError};
 
@@ -70,8 +69,8 @@ const SHARED_KEY: Statement = Statement::new(
      ) k GROUP BY storage_key HAVING COUNT(*) > 1 ORDER BY storage_key",
 );
 
-/// The same as [`recount`], of one moment in all.
-pub(crate) async fn recount_in(tx: &mut Transaction) -> Result<Vec<Discrepancy>, MetadataError> {
+/// Every discrepancy, of one moment in all.
+pub(crate) async fn recount(tx: &mut Transaction) -> Result<Vec<Discrepancy>, MetadataError> {
     let mut found = Vec::new();
     for (statement, read) in KINDS {
         found.extend(find(tx, *statement, *read).await?);
@@ -87,16 +86,6 @@ pub(crate) async fn find(
 ) -> Result<Vec<Discrepancy>, MetadataError> {
     let rows = tx.fetch_all(statement, args![]).await?;
     rows.iter().map(read).collect()
-}
-
-pub(crate) async fn recount(engine: &Engine) -> Result<Vec<Discrepancy>, MetadataError> {
-    let mut found = Vec::new();
-    for (statement, read) in KINDS {
-        for row in engine.fetch_all(*statement, args![]).await? {
-            found.push(read(&row)?);
-        }
-    }
-    Ok(found)
 }
 
 pub(crate) type Reader = fn(&Row) -> Result<Discrepancy, MetadataError>;

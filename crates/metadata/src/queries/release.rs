@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::engine::Transaction;
+use crate::queries::lock;
 use crate::sql::{Rows, Statement, args};
 use crate::{ManifestId, MetadataError, OrganizationId};
 
@@ -163,8 +164,12 @@ pub(crate) async fn release(
     manifests: &[ManifestId],
     now: i64,
 ) -> Result<u64, MetadataError> {
-    let untagged = manifests_of(tx, UNTAGGED, manifests).await?;
-    let suspects = everything_below(tx, untagged, |_| true).await?;
+    let mut suspects = untagged(tx, manifests).await?;
+    if !tx.is_alone() && !suspects.is_empty() {
+        // No pin comes from now on; those that came just now are seen by a statement of its own.
+        lock::manifests(tx, &list(&suspects)).await?;
+        suspects = untagged(tx, manifests).await?;
+    }
     let held = manifests_of(tx, HELD_FROM_OUTSIDE, &list(&suspects)).await?;
     let held = everything_below(tx, held, |manifest| suspects.contains(manifest)).await?;
     let unheld: Vec<ManifestId> = suspects.difference(&held).copied().collect();
@@ -175,6 +180,15 @@ pub(crate) async fn release(
 }
 
 /// The given manifests and what they hold, and so on, as far as `counts` says yes.
+/// Those of the manifests that no tag or pin holds, and what is held through them and by no tag or pin.
+async fn untagged(
+    tx: &mut Transaction,
+    manifests: &[ManifestId],
+) -> Result<BTreeSet<ManifestId>, MetadataError> {
+    let untagged = manifests_of(tx, UNTAGGED, manifests).await?;
+    everything_below(tx, untagged, |_| true).await
+}
+
 async fn everything_below(
     tx: &mut Transaction,
     given: Vec<ManifestId>,

@@ -7,7 +7,7 @@
 //! A time that lies more than ten minutes ahead was written before the clock was set back: no batch
 //! waits that long, so it counts as past (E3).
 
-use crate::engine::Transaction;
+use crate::engine::{Transaction, Turn};
 use crate::queries::{count, usage};
 use crate::sql::{Statement, args};
 use crate::{INDEX_DEPTH, ManifestId, MetadataError, OrganizationId, RESOLVED_FOR_MS, Renewal, RepositoryId};
@@ -66,7 +66,7 @@ macro_rules! confirmed {
 }
 
 /// Puts a pin on manifest `$2` of repository `$1` until `$4`, unless something live at `$3`, a held
-/// index or a held subject holds it.
+/// index or a held subject holds it. Waits for whoever is about to release it.
 macro_rules! put_pin {
     ($when:literal) => {
         concat!(
@@ -86,6 +86,7 @@ macro_rules! put_pin {
                  SELECT 1 FROM manifest s
                  WHERE s.repository_id = m.repository_id AND s.digest = m.subject
                    AND s.released_at IS NULL)
+             /* FOR SHARE OF m */
              ON CONFLICT (repository_id, name, manifest_id) DO UPDATE SET
                ends_at = excluded.ends_at,
                pulled_at = CASE WHEN excluded.pulled_at > tag.pulled_at THEN excluded.pulled_at
@@ -164,6 +165,11 @@ const RELEASED: Statement = Statement::new(
      WHERE id = $2 AND repository_id = $1 AND released_at IS NOT NULL",
 );
 
+const STILL_RELEASED: Statement = Statement::new(
+    "lock released manifest",
+    "SELECT id FROM manifest WHERE id = $1 AND released_at IS NOT NULL /* FOR UPDATE */",
+);
+
 const TAG_USED: Statement = Statement::new(
     "record use of tag",
     concat!(
@@ -201,12 +207,15 @@ pub(crate) const HOT: &[Statement] = &[
     DIGEST,
     PIN,
     RELEASED,
+    STILL_RELEASED,
     TAG_USED,
     DIGEST_USED,
     RESOLVED,
 ];
 
 pub(crate) async fn renew(tx: &mut Transaction, batch: &Vec<Renewal>) -> Result<(), MetadataError> {
+    // Two batches name the same tags in different orders.
+    tx.in_turn(Turn::Renew).await?;
     for renewal in batch {
         apply(tx, renewal).await?;
     }
@@ -296,6 +305,10 @@ async fn take_back(
     let organization = OrganizationId(released.int(0)?);
     // Locked before it is read: nobody else may count on the same room.
     let usage_bytes = usage::lock(tx, organization).await?;
+    let released = tx.fetch_optional(STILL_RELEASED, args![manifest]).await?;
+    if released.is_none() {
+        return Ok(());
+    }
     let uncounted = count::weigh(tx, organization, manifest).await?;
     let fits = quota_bytes.is_none_or(|quota| usage_bytes + uncounted.bytes <= quota);
     if uncounted.bytes > 0 && !fits {

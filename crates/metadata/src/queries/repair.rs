@@ -2,7 +2,7 @@
 
 use quayside_oci::Digest;
 
-use crate::engine::Transaction;
+use crate::engine::{Transaction, Turn};
 use crate::queries::recount;
 use crate::sql::{Statement, args, signed};
 use crate::{Discrepancy, MetadataError, OrganizationId};
@@ -58,6 +58,11 @@ const DISCARD: Statement = Statement::new(
     "INSERT INTO garbage (storage_key, size, not_before) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
 );
 
+const LOCK_ORGANIZATIONS: Statement = Statement::new(
+    "lock organizations",
+    "SELECT id FROM organization ORDER BY id /* FOR UPDATE */",
+);
+
 /// When it is repaired.
 pub(crate) struct Repair {
     pub(crate) now: i64,
@@ -66,7 +71,11 @@ pub(crate) struct Repair {
 
 /// Repairs everything and says what was found.
 pub(crate) async fn repair(tx: &mut Transaction, repair: &Repair) -> Result<Vec<Discrepancy>, MetadataError> {
-    let found = recount::recount_in(tx).await?;
+    tx.take_time().await?;
+    // Nothing is counted, and no pin is put, before all is right.
+    tx.in_turn(Turn::Renew).await?;
+    tx.fetch_all(LOCK_ORGANIZATIONS, args![]).await?;
+    let found = recount::recount(tx).await?;
     if found.is_empty() {
         return Ok(found);
     }

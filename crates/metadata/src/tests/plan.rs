@@ -3,8 +3,8 @@
 
 use super::fixture::Fixture;
 use crate::queries::{
-    admit, begin, candidates, collect, count, fill, garbage, inspect, lease, list, read, referrers, release,
-    renew, room, scrub, sweep, usage, wanted,
+    admit, begin, candidates, collect, count, fill, garbage, inspect, lease, list, lock, read, referrers,
+    release, renew, room, scrub, sweep, usage, wanted,
 };
 use crate::sql::{Statement, args};
 
@@ -28,6 +28,7 @@ async fn hot_statements_scan_no_table() {
         scrub::HOT,
         wanted::HOT,
         list::HOT,
+        lock::HOT,
         referrers::HOT,
         inspect::HOT,
         usage::HOT,
