@@ -5,8 +5,8 @@
 //!
 //! - `json_each($n)`: a [`Rows`] parameter as a table whose `value` is one row, read with
 //!   `value ->> 0` and a CAST where it is a number. `jsonb_array_elements($n::jsonb)` elsewhere.
-//! - `/* FOR UPDATE */`, `/* FOR UPDATE SKIP LOCKED */`: the row lock where writers are many; the single
-//!   writer needs none.
+//! - `/* FOR UPDATE */`, `/* FOR UPDATE SKIP LOCKED */`, `/* FOR NO KEY UPDATE */`, `/* FOR SHARE */`: the row
+//!   lock where writers are many; the single writer needs none.
 //!
 //! `CROSS JOIN` means a join in the written order, for `SQLite`'s planner, which knows nothing of how
 //! many rows a table has. `PostgreSQL`'s knows, and takes it for an inner join.

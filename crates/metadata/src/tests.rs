@@ -17,6 +17,7 @@ mod quota;
 mod random;
 mod referrers;
 mod renewal;
+mod replicas;
 mod scale;
 mod scrub;
 mod sweep;

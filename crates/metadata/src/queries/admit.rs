@@ -44,11 +44,12 @@ const INSERT_MANIFEST: Statement = Statement::new(
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id",
 );
 
+/// In this order, because each locks its blob.
 const INSERT_MANIFEST_BLOBS: Statement = Statement::new(
     "insert blobs of manifest",
     "INSERT INTO manifest_blob (manifest_id, repository_id, digest, size, layer)
      SELECT $1, $2, value ->> 0, CAST(value ->> 1 AS BIGINT), CAST(value ->> 2 AS BIGINT) <> 0
-     FROM json_each($3)",
+     FROM json_each($3) ORDER BY 3",
 );
 
 const INSERT_CHILDREN: Statement = Statement::new(

@@ -32,6 +32,17 @@ macro_rules! named {
     };
 }
 
+/// What the manifests `$1` name and nobody has verified: what is declared of it counts, and must not be
+/// counted while somebody commits the real size. Whoever does that waits, and then sees what was counted.
+const LOCK_DECLARED: Statement = Statement::new(
+    "lock declared sizes",
+    "SELECT b.digest FROM blob b
+     WHERE b.size IS NULL AND b.digest IN (
+       SELECT mb.digest FROM manifest_blob mb
+       WHERE mb.manifest_id IN (SELECT CAST(value ->> 0 AS BIGINT) FROM json_each($1)))
+     ORDER BY b.digest /* FOR SHARE */",
+);
+
 const NEEDED: Statement = Statement::new(
     "weigh manifests",
     concat!(
@@ -93,7 +104,7 @@ const ADD_USAGE: Statement = Statement::new(
 
 /// What must stay cheap however much is stored.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[NEEDED, ALONE, COUNT, HOLD, FOLLOWING, ADD_USAGE];
+pub(crate) const HOT: &[Statement] = &[LOCK_DECLARED, NEEDED, ALONE, COUNT, HOLD, FOLLOWING, ADD_USAGE];
 
 /// A manifest that is not counted, and what would be held through it, with the bytes that they add.
 pub(crate) struct Uncounted {
@@ -119,11 +130,17 @@ pub(crate) async fn weigh(
     }
     let found: Vec<ManifestId> = found.into_iter().collect();
     let manifests = Rows::manifests(&found)?;
+    lock_declared(tx, &manifests).await?;
     let needed = tx.fetch_one(NEEDED, args![organization, &manifests]).await?;
     Ok(Uncounted {
         manifests,
         bytes: needed.count(0)?,
     })
+}
+
+/// Before sizes are counted that are only declared.
+pub(crate) async fn lock_declared(tx: &mut Transaction, manifests: &Rows) -> Result<(), MetadataError> {
+    tx.fetch_all(LOCK_DECLARED, args![manifests]).await.map(drop)
 }
 
 /// Counts what was weighed.

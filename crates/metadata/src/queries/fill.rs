@@ -160,7 +160,7 @@ pub(crate) async fn commit(tx: &mut Transaction, fill: &Commit) -> Result<FillCo
         garbage_not_before,
     } = fill;
     // Organizations are locked first, as everywhere.
-    let miscounted = tx.fetch_all(MISCOUNTED, args![digest, signed(*size)]).await?;
+    tx.fetch_all(MISCOUNTED, args![digest, signed(*size)]).await?;
     let garbage = args![storage_key, signed(*size), *garbage_not_before];
     if tx.execute(TAKE, args![token, storage_key]).await? == 0 {
         tx.execute(DISCARD_AGAIN, garbage).await?;
@@ -175,7 +175,8 @@ pub(crate) async fn commit(tx: &mut Transaction, fill: &Commit) -> Result<FillCo
         prove(tx, digest, *scope).await?;
         return Ok(FillCommit::Superseded);
     }
-    for row in miscounted {
+    // Once more: whoever counted a declared size meanwhile has kept the blob's row until it was done.
+    for row in tx.fetch_all(MISCOUNTED, args![digest, signed(*size)]).await? {
         let (organization, counted) = (row.organization(0)?, row.int(1)?);
         tx.execute(CORRECT_CONTENT, args![organization, digest, signed(*size)])
             .await?;

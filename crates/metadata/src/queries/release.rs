@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::engine::Transaction;
+use crate::queries::count;
 use crate::queries::lock;
 use crate::sql::{Rows, Statement, args};
 use crate::{ManifestId, MetadataError, OrganizationId};
@@ -214,6 +215,7 @@ async fn discount(
     now: i64,
 ) -> Result<(), MetadataError> {
     let given = Rows::manifests(manifests)?;
+    count::lock_declared(tx, &given).await?;
     tx.execute(RELEASE, args![&given, now]).await?;
     for statement in [SUBTRACT_USAGE, DROP_CONTENT, LESS_CONTENT] {
         tx.execute(statement, args![organization, &given]).await?;

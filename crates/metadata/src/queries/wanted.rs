@@ -41,6 +41,13 @@ const OF_LAYER: Statement = Statement::new(
     ),
 );
 
+/// In the order in which everybody locks blobs.
+const LOCK: Statement = Statement::new(
+    "lock wanted blobs",
+    "SELECT digest FROM blob WHERE digest IN (SELECT value ->> 0 FROM json_each($1)) ORDER BY digest
+     /* FOR NO KEY UPDATE */",
+);
+
 /// One that is wanted already keeps its place in the backoff.
 const WANT: Statement = Statement::new(
     "mark blobs wanted",
@@ -193,6 +200,7 @@ pub(crate) async fn missing(engine: &Engine, around: &Around, now: i64) -> Resul
 
 pub(crate) async fn mark(tx: &mut Transaction, mark: &Mark) -> Result<(), MetadataError> {
     let blobs = Rows::new(&mark.blobs)?;
+    tx.fetch_all(LOCK, args![&blobs]).await?;
     tx.execute(WANT, args![&blobs, mark.now, mark.organization])
         .await?;
     Ok(())
