@@ -127,6 +127,9 @@ pub(crate) async fn weigh(
         for row in following {
             work.push(row.manifest(0)?);
         }
+        work.retain(|manifest| !found.contains(manifest));
+        work = lock::released(tx, work).await?;
+        found.extend(&work);
     }
     let found: Vec<ManifestId> = found.into_iter().collect();
     let manifests = Rows::manifests(&found)?;
@@ -144,9 +147,6 @@ pub(crate) async fn lock_declared(tx: &mut Transaction, manifests: &Rows) -> Res
 }
 
 /// Counts what was weighed.
-        work.retain(|manifest| !found.contains(manifest));
-        work = lock::released(tx, work).await?;
-        found.extend(&work);
 pub(crate) async fn hold(
     tx: &mut Transaction,
     organization: OrganizationId,

@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::engine::Transaction;
-use crate::queries::count;
-use crate::queries::lock;
+use crate::queries::{count, lock};
 use crate::sql::{Rows, Statement, args};
 use crate::{ManifestId, MetadataError, OrganizationId};
 
@@ -180,7 +179,6 @@ pub(crate) async fn release(
     Ok(unheld.len() as u64)
 }
 
-/// The given manifests and what they hold, and so on, as far as `counts` says yes.
 /// Those of the manifests that no tag or pin holds, and what is held through them and by no tag or pin.
 async fn untagged(
     tx: &mut Transaction,
@@ -190,6 +188,7 @@ async fn untagged(
     everything_below(tx, untagged, |_| true).await
 }
 
+/// The given manifests and what they hold, and so on, as far as `counts` says yes.
 async fn everything_below(
     tx: &mut Transaction,
     given: Vec<ManifestId>,
