@@ -1,5 +1,7 @@
 //! Puts the parts together; the one place that sees all of them.
 
+mod peer_listener;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +20,12 @@ use crate::auth::Authenticator;
 use crate::auth::admin::AdminToken;
 use crate::auth::key::SigningKeys;
 use crate::auth::passwords::Passwords;
+use crate::auth::peer::PeerTokens;
 use crate::auth::token::Tokens;
 use crate::clock::{Clock, Millis, millis};
 use crate::gc::Gc;
 use crate::http::admin::Admin;
+use crate::http::peer::PeerPort;
 use crate::http::serve::{Listener, Stop};
 use crate::http::tls::{self, Certificates};
 use crate::http::{Front, RequestIds, serve};
@@ -32,8 +36,10 @@ use crate::pull::background::{self, Filler, Nudges};
 use crate::pull::backoff::Backoffs;
 use crate::pull::flights::Flights;
 use crate::pull::passthrough::Gates;
+use crate::pull::peer::Peers;
 use crate::pull::renewals::Renewals;
 use crate::pull::running::Running;
+use crate::pull::replica::{self, Replica};
 use crate::pull::warm::Warm;
 use crate::pull::{Contact, Engine, Quotas};
 use crate::reload::{INTERVAL, Loader};
@@ -41,6 +47,7 @@ use crate::scrub::Scrub;
 use crate::storage_id::Pair;
 
 const USER_AGENT: &str = concat!("quayside/", env!("CARGO_PKG_VERSION"));
+use peer_listener::PeerListener;
 
 /// A running registry. Dropping it leaves its tasks running; end it with [`Server::shutdown`].
 pub struct Server {
@@ -48,6 +55,7 @@ pub struct Server {
     admin_address: SocketAddr,
     engine: Arc<Engine>,
     loader: Arc<Loader>,
+    peer_address: Option<SocketAddr>,
     gc: Arc<Gc>,
     admin: Arc<Admin>,
     drain: Duration,
@@ -60,15 +68,18 @@ pub struct Server {
     end: CancellationToken,
     connections: TaskTracker,
     workers: TaskTracker,
+    /// Ends the connections of other replicas that are not being sent anything.
+    peers_end: CancellationToken,
 }
+    peer_connections: TaskTracker,
 
 impl Server {
     /// Starts everything that `config` asks for; returns once both ports accept connections. A missing or bad
     /// organizations file is not fatal (C3).
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-        let (engine, nudges) = engine(&config, clock).await?;
-        let keys = signing_keys(&config, &engine.metadata).await?;
+        let peer_listener = PeerListener::bind(&config).await?;
+        let (engine, nudges, keys) = engine(&config, clock, peer_listener.as_ref()).await?;
         let metrics = Arc::new(Metrics::new());
         let front = front(&config, &engine, &snapshot, &metrics, &keys)?;
         let client = Client::new(upstream_settings(&config.upstream, &metrics));
@@ -97,6 +108,7 @@ impl Server {
             admin_address: admin_listener.local_addr()?,
             admin: Arc::new(Admin {
                 engine: Arc::clone(&engine),
+            peer_address: peer_listener.as_ref().map(|peer| peer.bound),
                 front: Arc::clone(&front),
                 snapshot: Arc::clone(&snapshot),
                 metrics,
@@ -114,12 +126,15 @@ impl Server {
             end: CancellationToken::new(),
             connections: TaskTracker::new(),
             workers: TaskTracker::new(),
+            peers_end: CancellationToken::new(),
         };
+            peer_connections: TaskTracker::new(),
         server.spawn_workers(snapshot, nudges);
         server.listen(listener, certificates, front);
         server.listen_to_administrators(admin_listener);
         Ok(server)
     }
+        server.listen_to_peers(peer_listener);
 
     fn listen(&self, tcp: TcpListener, certificates: Option<Arc<Certificates>>, front: Arc<Front>) {
         if let Some(certificates) = certificates.clone() {
@@ -155,6 +170,24 @@ impl Server {
 
     fn spawn_workers(&self, snapshot: Arc<ArcSwap<Snapshot>>, nudges: Nudges) {
         let engine = Arc::clone(&self.engine);
+    /// Other replicas follow the fills of this one for as long as there are any.
+    fn listen_to_peers(&self, listener: Option<PeerListener>) {
+        let Some(PeerListener { tcp, .. }) = listener else {
+            return;
+        };
+        let listener = Listener {
+            tcp,
+            certificates: None,
+        };
+        let stop = Stop {
+            accepting: self.peers_end.clone(),
+            serving: self.cut.clone(),
+        };
+        let port = PeerPort(Arc::clone(&self.engine));
+        tokio::spawn(serve::run(listener, port, stop, self.peer_connections.clone()));
+        self.work(replica::keep_alive(Arc::clone(&self.engine)));
+    }
+
         self.work(async move { engine.renewals.run(&engine.metadata).await });
         if self.engine.contact == Contact::Allowed {
             // Nothing is filled in the background while the last transfers finish.
@@ -202,6 +235,11 @@ impl Server {
         Arc::clone(&self.gc)
     }
 
+    /// Where other replicas read the fills of this one.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer_address
+    }
+
     /// Reads the organizations file at once instead of at the next tick.
     pub async fn reload_now(&self) {
         self.loader.load().await;
@@ -222,12 +260,16 @@ impl Server {
             let (connections, fills) = (self.connections.len(), self.engine.running.count());
             tracing::warn!(connections, fills, "stopping with transfers unfinished");
         }
+            self.peers_end.cancel();
+            self.peer_connections.close();
+            self.peer_connections.wait().await;
         self.engine.running.cut().await;
         self.cut.cancel();
         self.connections.wait().await;
         self.end.cancel();
         self.workers.close();
         self.workers.wait().await;
+        self.peers_end.cancel();
         self.engine.renewals.flush(&self.engine.metadata).await;
         self.engine.metadata.close().await;
     }
@@ -239,7 +281,11 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("listen on {address}"))
 }
 
-async fn engine(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Arc<Engine>, Nudges)> {
+async fn engine(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    peer: Option<&PeerListener>,
+) -> anyhow::Result<(Arc<Engine>, Nudges, SigningKeys)> {
     let places = Places::of(config)?;
     let metadata = open::database(config, &places, Patience::Server).await?;
     let store = open::storage(config, &places, Patience::Server).await?;
@@ -258,8 +304,12 @@ async fn engine(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Arc<E
         metadata,
         store,
         clock,
+    let keys = signing_keys(config, &metadata).await?;
+    let peers = Peers::new(PeerTokens::new(&keys)).context("set up the client of the peer port")?;
+    let address = peer.and_then(|peer| peer.advertised.clone());
         contact: if config.feature_proxy_cache {
             Contact::Allowed
+        replica: Replica::new(address, peers),
         } else {
             Contact::Never
         },
@@ -280,7 +330,7 @@ async fn engine(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Arc<E
         passthrough: Gates::default(),
         background,
     };
-    Ok((Arc::new(engine), nudges))
+    Ok((Arc::new(engine), nudges, keys))
 }
 
 /// Those of the last run, where no other process can have any; else those that nobody renewed.

@@ -7,6 +7,7 @@ mod failures;
 pub(crate) mod key;
 mod password;
 pub(crate) mod passwords;
+pub(crate) mod peer;
 mod queue;
 pub(crate) mod scope;
 pub(crate) mod token;

@@ -11,6 +11,7 @@ pub(crate) mod error;
 pub(crate) mod headguard;
 pub(crate) mod listing;
 pub(crate) mod manifests;
+pub(crate) mod peer;
 pub(crate) mod range;
 pub(crate) mod referrers;
 pub(crate) mod serve;

@@ -13,12 +13,15 @@ pub(crate) mod flights;
 pub(crate) mod freshness;
 pub(crate) mod manifests;
 pub(crate) mod passthrough;
+pub(crate) mod peer;
 pub(crate) mod pruned;
 pub(crate) mod referrers;
 pub(crate) mod renewals;
 pub(crate) mod resume;
+pub(crate) mod replica;
 pub(crate) mod running;
 pub(crate) mod tags;
+pub(crate) mod source;
 pub(crate) mod warm;
 
 use std::sync::Arc;
@@ -78,6 +81,8 @@ pub(crate) enum CacheStatus {
 pub(crate) struct Engine {
     pub(crate) metadata: Metadata,
     pub(crate) store: Store,
+    /// Which of the processes that share the database this one is.
+    pub(crate) replica: replica::Replica,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) contact: Contact,
     pub(crate) quotas: Quotas,

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::Engine;
 use super::error::PullError;
 use super::fill::{Fill, Outcome};
+use super::replica::LEASE;
 use super::resume::Order;
 use super::running::Attendance;
 use crate::chain::Chain;
@@ -277,6 +278,11 @@ impl Filler {
             Outcome::Found | Outcome::Done => {
                 self.failures.remove(&digest);
                 Ok(())
+            }
+            // Until the other replica has stored it, or may be taken over from.
+            Outcome::Elsewhere => {
+                let until = now.saturating_add(millis(LEASE));
+                engine.metadata.postpone(&digest, until).await
             }
             // The failure of a fill that was joined, and that asked for another repository: still due.
             Outcome::Failed(_) if !task.fill.is_of(&task.order) => Ok(()),

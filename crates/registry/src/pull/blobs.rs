@@ -258,13 +258,19 @@ impl Engine {
         let key = (order.served.id, order.repository.clone(), order.digest.clone());
         self.warm.keep_length(key, announced);
         Ok(Some(Order {
+                // It had nobody who might go on with it, and has somebody now.
+                Head::Ended(Outcome::Elsewhere) => {}
             size: announced,
             ..order.clone()
         }))
     }
 
     /// B1: through a manifest that a live tag holds, and only what is stored or being filled.
-    async fn public_blob(&self, request: &Request<'_>, key: DigestKey) -> Result<Located, PullError> {
+    async fn public_blob(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        key: DigestKey,
+    ) -> Result<Located, PullError> {
         let unknown = || PullError::Unknown(Subject::Blob);
         let view = View::Public { now: self.now() };
         let state = self.find_state(&key, view).await?;
@@ -283,7 +289,10 @@ impl Engine {
         }
         let size = self.warm.length(&key).unwrap_or(state.declared_size);
         let order = order(request, &key, size);
-        let fill = self.running.find(&order).ok_or_else(unknown)?;
+        let ours = self.running.find(&order);
+        if ours.is_none() && !self.is_filled_elsewhere(&order).await? {
+            return Err(unknown());
+        }
         if request.method == Method::Head {
             return Ok(Located::new(order.size, CacheStatus::Miss, Place::Nowhere));
         }
@@ -321,6 +330,8 @@ impl Engine {
                         _ => order.mismatch(failure.to_string()),
                     });
                 }
+        let follow = || self.running.join(self, order.clone(), Attendance::Onlooker);
+        let fill = ours.unwrap_or_else(follow);
                 let following = Following::new(Arc::clone(self), order, spool, range);
                 Ok(Bytestream::Stream(
                     stream::unfold(following, Following::step).boxed(),
@@ -331,6 +342,16 @@ impl Engine {
 
     async fn pass(self: &Arc<Self>, order: Order, range: Range<u64>) -> Result<Bytestream, PullError> {
         let small = order.size <= WITHHELD_TAIL;
+    /// Whether another replica fills the blob, so that somebody who may cause no fill can read it.
+    async fn is_filled_elsewhere(&self, order: &Order) -> Result<bool, PullError> {
+        if !self.metadata.is_shared() {
+            return Ok(false);
+        }
+        let (digest, scope) = (&order.digest, order.served.scope());
+        let held = self.metadata.held_fill(digest, scope, self.now()).await?;
+        Ok(held.is_some_and(|held| held.size == order.size && !held.address.is_empty()))
+    }
+
         let mut passing = PassThrough::start(&self.passthrough, order, range).await?;
         // What is withheld whole is verified before the head goes out (B3, B5).
         let first = if small { passing.next().await? } else { None };

@@ -80,6 +80,26 @@ impl Source {
         })
     }
 
+    /// As [`Source::open`], for a transfer that somebody else began: an upstream that cannot be reached is asked as often
+    /// as after a connection of our own that broke.
+    pub(crate) async fn go_on(order: Order, from: u64) -> Result<Self, PullError> {
+        let mut failures = 0;
+        let (body, known) = match order.get(from).await {
+            Ok(answer) => {
+                let known = check(&order, &answer, from)?;
+                (answer.body, known)
+            }
+            Err(error) => ask_again(&order, from, &mut failures, error).await?,
+        };
+        Ok(Self {
+            order,
+            body,
+            position: from,
+            known,
+            failures,
+        })
+    }
+
     /// The next bytes; `None` at upstream's end, which is where it should be only if the size says so.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, PullError> {
         loop {
@@ -102,26 +122,35 @@ impl Source {
         }
     }
 
-    async fn resume(&mut self, mut error: UpstreamError) -> Result<(), PullError> {
-        while self.failures < ATTEMPTS_WITHOUT_PROGRESS {
-            self.failures += 1;
-            tracing::debug!(
-                digest = %self.order.digest, upstream = %self.order.served.address, position = self.position,
-                attempt = self.failures, error = %Chain(&error), "transfer broken, resuming"
-            );
-            tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(self.failures - 1)).await;
-            match self.order.get(self.position).await {
-                Ok(answer) => {
-                    self.known = check(&self.order, &answer, self.position)?;
-                    self.body = answer.body;
-                    return Ok(());
-                }
-                Err(next) if next.is_outage() => error = next,
-                Err(next) => return Err(self.order.failed(next)),
-            }
-        }
-        Err(self.order.failed(error))
+    async fn resume(&mut self, error: UpstreamError) -> Result<(), PullError> {
+        (self.body, self.known) = ask_again(&self.order, self.position, &mut self.failures, error).await?;
+        Ok(())
     }
+}
+
+/// After `error`, until upstream answers: the body, and how much of it is known already.
+async fn ask_again(
+    order: &Order,
+    from: u64,
+    failures: &mut u32,
+    mut error: UpstreamError,
+) -> Result<(BlobBody, u64), PullError> {
+    while error.is_outage() && *failures < ATTEMPTS_WITHOUT_PROGRESS {
+        *failures += 1;
+        tracing::debug!(
+            digest = %order.digest, upstream = %order.served.address, position = from,
+            attempt = *failures, error = %Chain(&error), "transfer broken, resuming"
+        );
+        tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(*failures - 1)).await;
+        match order.get(from).await {
+            Ok(answer) => {
+                let known = check(order, &answer, from)?;
+                return Ok((answer.body, known));
+            }
+            Err(next) => error = next,
+        }
+    }
+    Err(order.failed(error))
 }
 
 /// How many bytes of the answer are known already; refuses an answer that cannot add up to the declared size.

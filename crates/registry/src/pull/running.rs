@@ -31,6 +31,8 @@ type Permits = Mutex<HashMap<Arc<str>, Arc<Semaphore>>>;
 pub(crate) enum Attendance {
     Client,
     Background,
+    /// A client that may read what is being filled and cause nothing (A3): only a fill of another replica is followed.
+    Onlooker,
 }
 
 /// The table of running fills.
@@ -111,13 +113,16 @@ impl Running {
                 (fill, Some(entry))
             };
             // Under the lock: a fill that a client has joined is not dropped a moment later.
-            if attendance == Attendance::Client {
+            if attendance != Attendance::Background {
                 fill.attend();
+            }
+            if attendance != Attendance::Onlooker {
+                fill.allow();
             }
             (fill, entry)
         };
         if let Some(entry) = entry {
-            let permits = (attendance == Attendance::Client).then(|| self.permits(&order.served.address));
+            let permits = (attendance != Attendance::Background).then(|| self.permits(&order.served.address));
             self.tasks.spawn(work(Arc::clone(engine), order, entry, permits));
         }
         fill

@@ -1,0 +1,200 @@
+//! This process among the replicas that share a database (ENGINE §3.4): its name, where the others reach it, and the
+//! fills that it holds for them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use quayside_metadata::MetadataError;
+use quayside_oci::Digest;
+
+use super::Engine;
+use super::fill::Fill;
+use super::peer::Peers;
+use super::peer::failure::Failure;
+use crate::chain::Chain;
+use crate::clock::{Millis, millis};
+
+/// How long a fill may be silent before others take it over.
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
+/// How often fills are renewed.
+const BEAT: Duration = Duration::from_secs(5);
+/// How long a failure is told to replicas that come back for more bytes.
+const REMEMBERED: Duration = Duration::from_secs(5);
+
+type Table = Arc<Mutex<HashMap<String, Entry>>>;
+
+/// One of the processes that act as one registry.
+pub(crate) struct Replica {
+    /// No other process has or had it.
+    pub(crate) id: String,
+    /// `host:port` of its peer port, as others reach it.
+    pub(crate) address: Option<String>,
+    pub(crate) peers: Peers,
+    fills: Table,
+}
+
+enum Entry {
+    Running(Arc<Announced>),
+    Failed {
+        digest: Digest,
+        failure: Failure,
+        until: Instant,
+    },
+}
+
+/// What another replica gets that asks for a fill of ours.
+pub(crate) enum Told {
+    Running(Arc<Fill>),
+    Failed(Failure),
+}
+
+struct Announced {
+    digest: Digest,
+    fill: Arc<Fill>,
+    /// Its row is in the database.
+    recorded: AtomicBool,
+    /// Its row was taken away.
+    lost: AtomicBool,
+}
+
+/// A fill that other replicas may ask for, for as long as this is held.
+pub(crate) struct Announcement {
+    token: String,
+    entry: Arc<Announced>,
+    table: Table,
+}
+
+impl Replica {
+    pub(crate) fn new(address: Option<String>, peers: Peers) -> Self {
+        Self {
+            id: uuid::Uuid::new_v4().simple().to_string(),
+            address,
+            peers,
+            fills: Table::default(),
+        }
+    }
+
+    /// Lets others ask for `fill` by `token`. Before its row is written: who reads the row comes at once.
+    pub(crate) fn announce(&self, token: &str, digest: &Digest, fill: &Arc<Fill>) -> Announcement {
+        let entry = Arc::new(Announced {
+            digest: digest.clone(),
+            fill: Arc::clone(fill),
+            recorded: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+        });
+        let running = Entry::Running(Arc::clone(&entry));
+        lock(&self.fills).insert(token.to_owned(), running);
+        Announcement {
+            token: token.to_owned(),
+            entry,
+            table: Arc::clone(&self.fills),
+        }
+    }
+
+    /// The fill of that token, if it is one of this blob.
+    pub(crate) fn find(&self, token: &str, digest: &Digest) -> Option<Told> {
+        match lock(&self.fills).get(token)? {
+            Entry::Running(entry) => {
+                (entry.digest == *digest).then(|| Told::Running(Arc::clone(&entry.fill)))
+            }
+            Entry::Failed {
+                digest: of, failure, ..
+            } => (of == digest).then(|| Told::Failed(failure.clone())),
+        }
+    }
+
+    /// Renews the rows of all fills; those whose row is gone learn that they may not commit.
+    async fn beat(&self, engine: &Engine) -> Result<(), MetadataError> {
+        let running = self.recorded();
+        if running.is_empty() {
+            return Ok(());
+        }
+        let tokens: Vec<_> = running.iter().map(|(token, _)| token.clone()).collect();
+        let there = engine
+            .metadata
+            .heartbeat_fills(&tokens, lease_end(engine))
+            .await?;
+        for (token, entry) in running {
+            if entry.recorded.load(Ordering::Relaxed) && !there.contains(&token) {
+                tracing::warn!(digest = %entry.digest, "another replica took the fill over");
+                entry.lost.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    fn recorded(&self) -> Vec<(String, Arc<Announced>)> {
+        let mut fills = lock(&self.fills);
+        let now = Instant::now();
+        fills.retain(|_, entry| !matches!(entry, Entry::Failed { until, .. } if *until <= now));
+        let recorded = fills.iter().filter_map(|(token, entry)| match entry {
+            Entry::Running(entry) if entry.recorded.load(Ordering::Relaxed) => {
+                Some((token.clone(), Arc::clone(entry)))
+            }
+            _ => None,
+        });
+        recorded.collect()
+    }
+}
+
+/// Until when a row is good that is written now.
+pub(crate) fn lease_end(engine: &Engine) -> Millis {
+    engine.now().saturating_add(millis(LEASE))
+}
+
+/// Renews this replica's fills for as long as it runs.
+pub(crate) async fn keep_alive(engine: Arc<Engine>) {
+    let mut blind = false;
+    loop {
+        engine.clock.sleep(BEAT).await;
+        let beaten = engine.replica.beat(&engine).await;
+        if let Err(error) = &beaten
+            && !blind
+        {
+            tracing::warn!(error = %Chain(error), "fills not renewed");
+        }
+        blind = beaten.is_err();
+    }
+}
+
+impl Announcement {
+    /// The row is in the database: it is renewed from now on.
+    pub(crate) fn recorded(&self) {
+        self.entry.recorded.store(true, Ordering::Relaxed);
+    }
+
+    /// The row is about to go: it is not renewed any more.
+    pub(crate) fn settled(&self) {
+        self.entry.recorded.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether somebody else took the row away.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.entry.lost.load(Ordering::Relaxed)
+    }
+
+    /// Who comes back for more bytes is told why there are none.
+    pub(crate) fn fail(self, failure: Failure) {
+        let failed = Entry::Failed {
+            digest: self.entry.digest.clone(),
+            failure,
+            until: Instant::now() + REMEMBERED,
+        };
+        lock(&self.table).insert(self.token.clone(), failed);
+    }
+}
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        let mut fills = lock(&self.table);
+        if matches!(fills.get(&self.token), Some(Entry::Running(_))) {
+            fills.remove(&self.token);
+        }
+    }
+}
+
+fn lock(table: &Table) -> std::sync::MutexGuard<'_, HashMap<String, Entry>> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
