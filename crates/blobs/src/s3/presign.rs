@@ -12,7 +12,7 @@ use super::{Bucket, Object, Refusal};
 use crate::{OpenError, StorageKey};
 
 /// How old the last look at an object may be for its URL to be given out (B8).
-const SEEN: Duration = Duration::from_secs(60);
+const SEEN: Duration = Duration::from_mins(1);
 
 /// How many URLs are kept.
 const MOST: usize = 10_000;

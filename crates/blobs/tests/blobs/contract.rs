@@ -4,6 +4,7 @@
 use quayside_blobs::{Found, Listed, OpenError, StorageId, StorageKey, Store, StoreError};
 use quayside_oci::{Algorithm, Digest};
 
+use crate::bucket::Depot;
 use crate::scene::{
     KIB, MIB, Scene, append, assert_same, content, ingest, read, stored, stored_as, whole, within,
 };
@@ -209,3 +210,4 @@ macro_rules! contract {
 }
 
 contract!(filesystem, Scene::new());
+contract!(bucket, Depot::new().await);

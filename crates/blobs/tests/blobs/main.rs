@@ -7,6 +7,7 @@
     reason = "what fails here is a failed test"
 )]
 
+mod bucket;
 mod contract;
 mod directory;
 mod failures;
