@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use quayside_config::{AllowedHost, Config, Scheme, UpstreamSettings};
+use quayside_config::{AllowedHost, Config, Scheme, Storage, UpstreamSettings};
 use quayside_metadata::Metadata;
 use quayside_upstream::{AddressPolicy, Client, Settings};
 use tokio::net::TcpListener;
@@ -37,25 +37,27 @@ use crate::pull::backoff::Backoffs;
 use crate::pull::flights::Flights;
 use crate::pull::passthrough::Gates;
 use crate::pull::peer::Peers;
+use crate::pull::readers::{self, Readers};
 use crate::pull::renewals::Renewals;
-use crate::pull::running::Running;
 use crate::pull::replica::{self, Replica};
+use crate::pull::running::Running;
+use crate::pull::stored::Delivery;
 use crate::pull::warm::Warm;
 use crate::pull::{Contact, Engine, Quotas};
 use crate::reload::{INTERVAL, Loader};
 use crate::scrub::Scrub;
 use crate::storage_id::Pair;
+use peer_listener::PeerListener;
 
 const USER_AGENT: &str = concat!("quayside/", env!("CARGO_PKG_VERSION"));
-use peer_listener::PeerListener;
 
 /// A running registry. Dropping it leaves its tasks running; end it with [`Server::shutdown`].
 pub struct Server {
     address: SocketAddr,
     admin_address: SocketAddr,
+    peer_address: Option<SocketAddr>,
     engine: Arc<Engine>,
     loader: Arc<Loader>,
-    peer_address: Option<SocketAddr>,
     gc: Arc<Gc>,
     admin: Arc<Admin>,
     drain: Duration,
@@ -66,12 +68,12 @@ pub struct Server {
     cut: CancellationToken,
     /// Ends what runs for as long as the process does.
     end: CancellationToken,
-    connections: TaskTracker,
-    workers: TaskTracker,
     /// Ends the connections of other replicas that are not being sent anything.
     peers_end: CancellationToken,
-}
+    connections: TaskTracker,
     peer_connections: TaskTracker,
+    workers: TaskTracker,
+}
 
 impl Server {
     /// Starts everything that `config` asks for; returns once both ports accept connections. A missing or bad
@@ -106,9 +108,9 @@ impl Server {
             gc: Arc::clone(&gc),
             address: listener.local_addr()?,
             admin_address: admin_listener.local_addr()?,
+            peer_address: peer_listener.as_ref().map(|peer| peer.bound),
             admin: Arc::new(Admin {
                 engine: Arc::clone(&engine),
-            peer_address: peer_listener.as_ref().map(|peer| peer.bound),
                 front: Arc::clone(&front),
                 snapshot: Arc::clone(&snapshot),
                 metrics,
@@ -124,17 +126,17 @@ impl Server {
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
             end: CancellationToken::new(),
-            connections: TaskTracker::new(),
-            workers: TaskTracker::new(),
             peers_end: CancellationToken::new(),
-        };
+            connections: TaskTracker::new(),
             peer_connections: TaskTracker::new(),
+            workers: TaskTracker::new(),
+        };
         server.spawn_workers(snapshot, nudges);
         server.listen(listener, certificates, front);
         server.listen_to_administrators(admin_listener);
+        server.listen_to_peers(peer_listener);
         Ok(server)
     }
-        server.listen_to_peers(peer_listener);
 
     fn listen(&self, tcp: TcpListener, certificates: Option<Arc<Certificates>>, front: Arc<Front>) {
         if let Some(certificates) = certificates.clone() {
@@ -168,8 +170,6 @@ impl Server {
         tokio::spawn(serve::run(listener, admin, stop, TaskTracker::new()));
     }
 
-    fn spawn_workers(&self, snapshot: Arc<ArcSwap<Snapshot>>, nudges: Nudges) {
-        let engine = Arc::clone(&self.engine);
     /// Other replicas follow the fills of this one for as long as there are any.
     fn listen_to_peers(&self, listener: Option<PeerListener>) {
         let Some(PeerListener { tcp, .. }) = listener else {
@@ -188,7 +188,12 @@ impl Server {
         self.work(replica::keep_alive(Arc::clone(&self.engine)));
     }
 
+    fn spawn_workers(&self, snapshot: Arc<ArcSwap<Snapshot>>, nudges: Nudges) {
+        let engine = Arc::clone(&self.engine);
         self.work(async move { engine.renewals.run(&engine.metadata).await });
+        if self.engine.delivery != Delivery::Files {
+            self.work(readers::keep(Arc::clone(&self.engine)));
+        }
         if self.engine.contact == Contact::Allowed {
             // Nothing is filled in the background while the last transfers finish.
             self.work_until(
@@ -230,14 +235,14 @@ impl Server {
         self.admin_address
     }
 
-    /// What sweeps, collects and deletes.
-    pub fn gc(&self) -> Arc<Gc> {
-        Arc::clone(&self.gc)
-    }
-
     /// Where other replicas read the fills of this one.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         self.peer_address
+    }
+
+    /// What sweeps, collects and deletes.
+    pub fn gc(&self) -> Arc<Gc> {
+        Arc::clone(&self.gc)
     }
 
     /// Reads the organizations file at once instead of at the next tick.
@@ -255,21 +260,21 @@ impl Server {
         let finished = async {
             self.connections.wait().await;
             self.engine.running.finish().await;
+            self.peers_end.cancel();
+            self.peer_connections.close();
+            self.peer_connections.wait().await;
         };
         if tokio::time::timeout(self.patience, finished).await.is_err() {
             let (connections, fills) = (self.connections.len(), self.engine.running.count());
             tracing::warn!(connections, fills, "stopping with transfers unfinished");
         }
-            self.peers_end.cancel();
-            self.peer_connections.close();
-            self.peer_connections.wait().await;
         self.engine.running.cut().await;
+        self.peers_end.cancel();
         self.cut.cancel();
         self.connections.wait().await;
         self.end.cancel();
         self.workers.close();
         self.workers.wait().await;
-        self.peers_end.cancel();
         self.engine.renewals.flush(&self.engine.metadata).await;
         self.engine.metadata.close().await;
     }
@@ -299,17 +304,17 @@ async fn engine(
     if abandoned > 0 {
         tracing::info!(abandoned, "fills of the last run became garbage");
     }
-    let (background, nudges) = background::channel();
-    let engine = Engine {
-        metadata,
-        store,
-        clock,
     let keys = signing_keys(config, &metadata).await?;
     let peers = Peers::new(PeerTokens::new(&keys)).context("set up the client of the peer port")?;
     let address = peer.and_then(|peer| peer.advertised.clone());
+    let (background, nudges) = background::channel();
+    let engine = Engine {
+        replica: Replica::new(address, peers),
+        metadata,
+        store,
+        clock,
         contact: if config.feature_proxy_cache {
             Contact::Allowed
-        replica: Replica::new(address, peers),
         } else {
             Contact::Never
         },
@@ -319,6 +324,8 @@ async fn engine(
             Quotas::Counted
         },
         grace: config.gc.grace,
+        delivery: delivery(&config.storage),
+        readers: Readers::default(),
         warm: Warm::new(config.gc.grace),
         renewals: Renewals::default(),
         backoffs: Backoffs::default(),
@@ -331,6 +338,14 @@ async fn engine(
         background,
     };
     Ok((Arc::new(engine), nudges, keys))
+}
+
+fn delivery(storage: &Storage) -> Delivery {
+    match storage {
+        Storage::Filesystem(_) => Delivery::Files,
+        Storage::S3(s3) if s3.redirect => Delivery::Redirected,
+        Storage::S3(_) => Delivery::Streamed,
+    }
 }
 
 /// Those of the last run, where no other process can have any; else those that nobody renewed.

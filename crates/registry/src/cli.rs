@@ -1,5 +1,6 @@
 //! What can be typed, and how it ends.
 
+mod migrate;
 mod password;
 mod prune;
 mod scrub;
@@ -52,6 +53,13 @@ enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Bring the tables of the database up to date. A registry does so itself when it starts; this is for who wants it
+    /// done before.
+    Migrate {
+        /// config.yaml.
+        #[arg(long)]
+        config: PathBuf,
     },
     /// About the storage of blobs.
     Storage {
@@ -192,6 +200,7 @@ fn run(command: Command) -> Result<(), Failure> {
             println!("{:#}", quayside_config::schema());
             Ok(())
         }
+        Command::Migrate { config } => migrate::migrate(&read(&config)?).map_err(Failure::Other),
         Command::Storage {
             command: StorageCommand::Adopt { config },
         } => storage::adopt(&read(&config)?).map_err(Failure::Other),

@@ -25,5 +25,6 @@ mod why;
 
 pub use app::Server;
 pub use clock::{Clock, ManualClock, Millis, NEVER, SystemClock};
+pub use open::migrate;
 pub use storage_id::{Adopted, adopt as adopt_storage};
 pub use why::{Image, ImageError};

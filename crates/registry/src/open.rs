@@ -5,7 +5,8 @@ mod patience;
 use std::path::Path;
 
 use anyhow::Context as _;
-use quayside_blobs::{PathStyle, S3Credentials, S3Settings, Store, Versioned};
+use futures::FutureExt as _;
+use quayside_blobs::{PathStyle, S3Credentials, S3Settings, Store, StoreError, Versioned};
 use quayside_config::{Config, Database, S3, Storage};
 use quayside_metadata::{Metadata, PostgresSettings};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -52,12 +53,18 @@ pub(crate) async fn database(
                 url: read_url(url_file)?,
                 connections: *max_connections,
             };
-            let opened = patience.open(&places.database, async || {
-                Metadata::open_postgres(&settings).await
-            });
+            let opened = patience.open(&places.database, || Metadata::open_postgres(&settings).boxed());
             opened.await.with_context(context)
         }
     }
+}
+
+/// `migrate`: brings the tables of the database of `config` up to date, and says where it lies.
+pub async fn migrate(config: &Config) -> anyhow::Result<String> {
+    let places = Places::of(config)?;
+    let metadata = database(config, &places, Patience::None).await?;
+    metadata.close().await;
+    Ok(places.database)
 }
 
 /// Opens the storage.
@@ -68,10 +75,22 @@ pub(crate) async fn storage(config: &Config, places: &Places, patience: Patience
             Store::open_filesystem(&directory.path, directory.min_free_bytes).context("open the storage")
         }
         Storage::S3(s3) => {
-            let _ = settings(s3);
-            Err(anyhow::anyhow!("S3 is not built in")).with_context(context)
+            let settings = settings(s3);
+            let opened = patience.open(&places.storage, || Store::open_s3(&settings).boxed());
+            opened.await.map_err(with_advice).with_context(context)
         }
     }
+}
+
+/// What a person can do about it, where the error itself does not say it.
+fn with_advice(error: StoreError) -> anyhow::Error {
+    let advice = match &error {
+        StoreError::Versioned { .. } | StoreError::VersioningUnknown { .. } => {
+            "turn versioning off, or accept it with `storage.s3.allowVersioned: true`"
+        }
+        _ => return error.into(),
+    };
+    anyhow::Error::new(error).context(advice)
 }
 
 fn settings(s3: &S3) -> S3Settings {

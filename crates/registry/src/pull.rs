@@ -15,13 +15,15 @@ pub(crate) mod manifests;
 pub(crate) mod passthrough;
 pub(crate) mod peer;
 pub(crate) mod pruned;
+pub(crate) mod readers;
 pub(crate) mod referrers;
 pub(crate) mod renewals;
-pub(crate) mod resume;
 pub(crate) mod replica;
+pub(crate) mod resume;
 pub(crate) mod running;
-pub(crate) mod tags;
 pub(crate) mod source;
+pub(crate) mod stored;
+pub(crate) mod tags;
 pub(crate) mod warm;
 
 use std::sync::Arc;
@@ -79,15 +81,17 @@ pub(crate) enum CacheStatus {
 
 /// What everything below `pull` works with.
 pub(crate) struct Engine {
-    pub(crate) metadata: Metadata,
-    pub(crate) store: Store,
     /// Which of the processes that share the database this one is.
     pub(crate) replica: replica::Replica,
+    pub(crate) metadata: Metadata,
+    pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) contact: Contact,
     pub(crate) quotas: Quotas,
     /// `gc.graceSeconds`: how long garbage keeps its bytes (G3).
     pub(crate) grace: Duration,
+    pub(crate) delivery: stored::Delivery,
+    pub(crate) readers: readers::Readers,
     pub(crate) warm: warm::Warm,
     pub(crate) renewals: renewals::Renewals,
     pub(crate) backoffs: backoff::Backoffs,
@@ -117,6 +121,7 @@ impl Engine {
 
     /// The earliest moment at which bytes that became garbage now may be deleted (G3).
     pub(crate) fn garbage_not_before(&self) -> Millis {
-        self.now().saturating_add(millis(self.grace))
+        self.now()
+            .saturating_add(millis(self.delivery.garbage_stays(self.grace)))
     }
 }

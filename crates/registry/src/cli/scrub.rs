@@ -103,6 +103,10 @@ fn sentence(found: &Value) -> String {
     let what = match found["kind"].as_str() {
         Some("orphan") => format!("{} belongs to nothing, {} bytes", text("key"), found["bytes"]),
         Some("emptyDirectory") => format!("{} is empty", text("path")),
+        Some("abandonedUpload") => format!(
+            "an upload to {} was begun, and nobody goes on with it",
+            text("key")
+        ),
         Some("leftover") => format!("{} is not ours", text("path")),
         Some("lost") => format!("{} has lost its bytes at {}", text("digest"), text("key")),
         Some("wrongLength") => format!(

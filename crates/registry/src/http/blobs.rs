@@ -19,6 +19,7 @@ use crate::pull::{CacheStatus, Method};
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 pub(crate) async fn answer(context: &Context<'_>, name: &FullName, digest: Digest) -> Answered {
     let authorized = context.authorize(name).await?;
@@ -50,6 +51,9 @@ pub(crate) async fn answer(context: &Context<'_>, name: &FullName, digest: Diges
         Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Wanted::Unsatisfiable => return Err(unsatisfiable(size)),
     };
+    if let Some(url) = located.elsewhere() {
+        return Ok((redirect(url, &digest, status)?, status));
+    }
     let bytes = context.front.engine.read(located, range.clone()).await?;
     let mut response = answer::content(Body::from(bytes));
     *response.status_mut() = code;
@@ -65,6 +69,21 @@ pub(crate) async fn answer(context: &Context<'_>, name: &FullName, digest: Diges
         );
     }
     Ok((response, status))
+}
+
+/// B7: the client fetches the bytes itself, the part that it asked for too. The URL is for nobody else, and not for
+/// long.
+fn redirect(url: &str, digest: &Digest, status: CacheStatus) -> Result<Response, Problem> {
+    let location = HeaderValue::from_str(url);
+    let mut response = answer::content(Body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location.map_err(Problem::internal)?);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    headers.insert(CONTENT_DIGEST, digest_header(digest));
+    mark(&mut response, status);
+    Ok(response)
 }
 
 fn describe(response: &mut Response, digest: &Digest, etag: HeaderValue, status: CacheStatus) {

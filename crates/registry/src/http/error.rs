@@ -95,6 +95,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
+    /// 500: a defect of ours.
+    pub(crate) fn internal(cause: impl Into<anyhow::Error>) -> Self {
+        internal(cause)
+    }
+
     pub(crate) fn read_only() -> Self {
         let message = "this registry is a read-only cache; push to the upstream registry instead";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use quayside_blobs::{StorageFault, StoreError};
 use quayside_metadata::MetadataError;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -34,7 +35,12 @@ impl PerhapsAway for MetadataError {
 
 impl PerhapsAway for StoreError {
     fn is_away(&self) -> bool {
-        let Self::Storage(StorageFault::Bucket { source, .. }) = self else {
+        let (Self::Storage(StorageFault::Bucket { source, .. })
+        | Self::VersioningUnknown {
+            source: StorageFault::Bucket { source, .. },
+            ..
+        }) = self
+        else {
             return false;
         };
         // An answer below 500 is about the request: another bucket, other credentials.
@@ -51,10 +57,10 @@ impl Patience {
     }
 
     /// Calls `open` again for as long as what it opens is away.
-    pub(super) async fn open<T, E: PerhapsAway>(
+    pub(super) async fn open<'a, T, E: PerhapsAway>(
         self,
         place: &str,
-        open: impl AsyncFn() -> Result<T, E>,
+        open: impl Fn() -> BoxFuture<'a, Result<T, E>>,
     ) -> Result<T, E> {
         let end = Instant::now() + self.length();
         let mut pause = PAUSE;

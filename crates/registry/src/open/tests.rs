@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::future::ready;
 
 use quayside_metadata::MetadataError;
 
@@ -75,17 +76,18 @@ fn away() -> MetadataError {
 async fn waits_for_what_is_away() {
     let calls = Cell::new(0);
     let call = || calls.set(calls.get() + 1);
-    let opened = Patience::Server.open("there", async || {
+    let opened = Patience::Server.open("there", || {
         call();
-        if calls.get() < 4 { Err(away()) } else { Ok(()) }
+        let opened = if calls.get() < 4 { Err(away()) } else { Ok(()) };
+        ready(opened).boxed()
     });
     opened.await.unwrap();
     assert_eq!(calls.replace(0), 4);
 
     let started = tokio::time::Instant::now();
-    let never = async || {
+    let never = || {
         call();
-        Err::<(), _>(away())
+        ready(Err::<(), _>(away())).boxed()
     };
     Patience::Server.open("there", never).await.unwrap_err();
     assert_eq!(started.elapsed().as_secs(), 60);
@@ -93,9 +95,9 @@ async fn waits_for_what_is_away() {
 
     Patience::None.open("there", never).await.unwrap_err();
     assert_eq!(calls.replace(0), 1);
-    let wrong = async || {
+    let wrong = || {
         call();
-        Err::<(), _>(MetadataError::Url)
+        ready(Err::<(), _>(MetadataError::Url)).boxed()
     };
     Patience::Server.open("there", wrong).await.unwrap_err();
     assert_eq!(calls.get(), 1);

@@ -16,6 +16,7 @@ use super::manifests::{DigestKey, Request};
 use super::passthrough::PassThrough;
 use super::resume::Order;
 use super::running::Attendance;
+use super::stored::{Delivery, Opened, Stored};
 use super::warm::{BlobEntry, Epoch};
 use super::{CacheStatus, Contact, Engine, Method, Viewer};
 use crate::chain::Chain;
@@ -47,7 +48,10 @@ enum Found {
 enum Place {
     /// HEAD: the size is all that is asked for (B4).
     Nowhere,
-    Stored(Blob),
+    File(Blob),
+    Object(Stored),
+    /// The client is to fetch it from there (B7).
+    At(String),
     Filling(Order, Arc<Fill>, Arc<Spool>),
     /// Storage fails: from upstream to this client (O2).
     Passing(Order),
@@ -72,6 +76,14 @@ pub(crate) enum BodyError {
 impl Located {
     fn new(size: u64, status: CacheStatus, place: Place) -> Self {
         Self { size, status, place }
+    }
+
+    /// Where the client is to fetch it itself (B7).
+    pub(crate) fn elsewhere(&self) -> Option<&str> {
+        match &self.place {
+            Place::At(url) => Some(url),
+            _ => None,
+        }
     }
 }
 
@@ -187,8 +199,13 @@ impl Engine {
         if request.method == Method::Head {
             return Ok(Some(Located::new(size, CacheStatus::Hit, Place::Nowhere)));
         }
-        match self.store.open(&entry.key, size).await {
-            Ok(blob) => Ok(Some(Located::new(size, CacheStatus::Hit, Place::Stored(blob)))),
+        match self.open_stored(&entry.key, size).await {
+            Ok(opened) => {
+                let allowed = self.contact == Contact::Allowed;
+                let order = || allowed.then(|| order(request, key, size));
+                let place = self.place(opened, &entry.key, order);
+                Ok(Some(Located::new(size, CacheStatus::Hit, place)))
+            }
             Err(OpenError::Missing { .. } | OpenError::WrongLength { .. }) => {
                 self.forget_lost(key, entry.key.as_str()).await?;
                 Ok(None)
@@ -204,6 +221,19 @@ impl Engine {
                     Place::Passing(order(request, key, size)),
                 )))
             }
+        }
+    }
+
+    /// `order` is what upstream is asked for if a bucket fails on the way, if it may be asked.
+    fn place(&self, opened: Opened, key: &StorageKey, order: impl FnOnce() -> Option<Order>) -> Place {
+        match opened {
+            Opened::At(url) => Place::At(url),
+            Opened::Here(blob) if self.delivery == Delivery::Files => Place::File(blob),
+            Opened::Here(blob) => Place::Object(Stored {
+                blob,
+                key: key.clone(),
+                order: order(),
+            }),
         }
     }
 
@@ -228,6 +258,8 @@ impl Engine {
             let fill = self.running.join(self, order.clone(), Attendance::Client);
             match fill.head().await {
                 Head::Streaming(spool) => break (order.size, Place::Filling(order, fill, spool)),
+                // It had nobody who might go on with it, and has somebody now.
+                Head::Ended(Outcome::Elsewhere) => {}
                 // What another repository's upstream says of the blob is nothing that this one said (B11).
                 Head::Ended(Outcome::Failed(_)) if !fill.is_of(&order) => {}
                 Head::Ended(Outcome::Failed(error)) => match self.resized(&order, &error).await? {
@@ -258,8 +290,6 @@ impl Engine {
         let key = (order.served.id, order.repository.clone(), order.digest.clone());
         self.warm.keep_length(key, announced);
         Ok(Some(Order {
-                // It had nobody who might go on with it, and has somebody now.
-                Head::Ended(Outcome::Elsewhere) => {}
             size: announced,
             ..order.clone()
         }))
@@ -278,8 +308,12 @@ impl Engine {
             if request.method == Method::Head {
                 return Ok(Located::new(stored.size, CacheStatus::Hit, Place::Nowhere));
             }
-            return match self.store.open(&parse_key(&stored.key)?, stored.size).await {
-                Ok(blob) => Ok(Located::new(stored.size, CacheStatus::Hit, Place::Stored(blob))),
+            let storage_key = parse_key(&stored.key)?;
+            return match self.open_stored(&storage_key, stored.size).await {
+                Ok(opened) => {
+                    let place = self.place(opened, &storage_key, || None);
+                    Ok(Located::new(stored.size, CacheStatus::Hit, place))
+                }
                 Err(OpenError::Missing { .. } | OpenError::WrongLength { .. }) => {
                     self.forget_lost(&key, &stored.key).await?;
                     Err(unknown())
@@ -296,6 +330,8 @@ impl Engine {
         if request.method == Method::Head {
             return Ok(Located::new(order.size, CacheStatus::Miss, Place::Nowhere));
         }
+        let follow = || self.running.join(self, order.clone(), Attendance::Onlooker);
+        let fill = ours.unwrap_or_else(follow);
         match fill.head().await {
             Head::Streaming(spool) => Ok(Located::new(
                 order.size,
@@ -306,6 +342,16 @@ impl Engine {
         }
     }
 
+    /// Whether another replica fills the blob, so that somebody who may cause no fill can read it.
+    async fn is_filled_elsewhere(&self, order: &Order) -> Result<bool, PullError> {
+        if !self.metadata.is_shared() {
+            return Ok(false);
+        }
+        let (digest, scope) = (&order.digest, order.served.scope());
+        let held = self.metadata.held_fill(digest, scope, self.now()).await?;
+        Ok(held.is_some_and(|held| held.size == order.size && !held.address.is_empty()))
+    }
+
     /// Reads a part of a located blob. What can be said before the first byte is said as an error.
     pub(crate) async fn read(
         self: &Arc<Self>,
@@ -314,8 +360,9 @@ impl Engine {
     ) -> Result<Bytestream, PullError> {
         let size = located.size;
         match located.place {
-            Place::Nowhere => Ok(Bytestream::Nothing),
-            Place::Stored(blob) => Ok(Bytestream::Frames(blob.reader(range))),
+            Place::Nowhere | Place::At(_) => Ok(Bytestream::Nothing),
+            Place::File(blob) => Ok(Bytestream::Frames(blob.reader(range))),
+            Place::Object(stored) => Ok(Bytestream::Stream(self.send_stored(stored, range))),
             Place::Passing(order) => self.pass(order, range).await,
             Place::Filling(order, fill, spool) => {
                 if size <= WITHHELD_TAIL
@@ -330,8 +377,6 @@ impl Engine {
                         _ => order.mismatch(failure.to_string()),
                     });
                 }
-        let follow = || self.running.join(self, order.clone(), Attendance::Onlooker);
-        let fill = ours.unwrap_or_else(follow);
                 let following = Following::new(Arc::clone(self), order, spool, range);
                 Ok(Bytestream::Stream(
                     stream::unfold(following, Following::step).boxed(),
@@ -342,16 +387,6 @@ impl Engine {
 
     async fn pass(self: &Arc<Self>, order: Order, range: Range<u64>) -> Result<Bytestream, PullError> {
         let small = order.size <= WITHHELD_TAIL;
-    /// Whether another replica fills the blob, so that somebody who may cause no fill can read it.
-    async fn is_filled_elsewhere(&self, order: &Order) -> Result<bool, PullError> {
-        if !self.metadata.is_shared() {
-            return Ok(false);
-        }
-        let (digest, scope) = (&order.digest, order.served.scope());
-        let held = self.metadata.held_fill(digest, scope, self.now()).await?;
-        Ok(held.is_some_and(|held| held.size == order.size && !held.address.is_empty()))
-    }
-
         let mut passing = PassThrough::start(&self.passthrough, order, range).await?;
         // What is withheld whole is verified before the head goes out (B3, B5).
         let first = if small { passing.next().await? } else { None };

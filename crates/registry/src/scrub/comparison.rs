@@ -1,8 +1,9 @@
 //! One run of a comparison.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use quayside_blobs::{Blob, Found, Listed, OpenError, ReadError, StorageKey, StrayKind};
+use quayside_blobs::{Blob, DeleteError, Found, Listed, OpenError, ReadError, StorageKey, StrayKind};
 use quayside_metadata::{KeyPlace, MetadataError, StoredKey};
 use quayside_oci::{Digest, Hasher};
 use tokio::sync::mpsc;
@@ -208,7 +209,7 @@ impl<'a> Comparison<'a> {
         let places = places.map_err(metadata("look for keys"))?;
         let mut orphans = Vec::new();
         for found in suspects {
-            if key(&found).is_some_and(|(key, _)| places.contains_key(&key)) {
+            if is_explained(&found, &places) {
                 continue;
             }
             if self.engine.store.is_there(&found).await.map_err(Stop::Storage)? {
@@ -218,20 +219,49 @@ impl<'a> Comparison<'a> {
         if orphans.is_empty() {
             return Ok(());
         }
-        let discarded = match self.repair {
+        let (uploads, others): (Vec<_>, Vec<_>) =
+            orphans.into_iter().partition(|found| upload(found).is_some());
+        let repaired = match self.repair {
             Repair::Leave => Vec::new(),
-            Repair::PutRight => self.discard(&orphans).await?,
+            Repair::PutRight => self.abort(&uploads).await,
         };
-        for found in orphans {
-            let repaired = key(&found).is_some_and(|(key, _)| discarded.contains(&key));
+        self.report_unknown(uploads, &repaired).await?;
+        let repaired = match self.repair {
+            Repair::Leave => Vec::new(),
+            Repair::PutRight => self.discard(&others).await?,
+        };
+        self.report_unknown(others, &repaired).await
+    }
+
+    async fn report_unknown(&mut self, unknown: Vec<Found>, repaired: &[String]) -> Result<(), Stop> {
+        for found in unknown {
+            let repaired = key(&found).is_some_and(|(key, _)| repaired.contains(&key));
             self.report(Fault::of_unknown(&found), repaired).await?;
         }
         Ok(())
     }
 
+    /// Aborts uploads that no fill names, and gives the keys to which there are none left.
+    async fn abort(&self, uploads: &[Found]) -> Vec<String> {
+        let mut keys: Vec<_> = uploads.iter().filter_map(upload).cloned().collect();
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        if let Err(DeleteError { failed }) = self.engine.store.abort(&keys).await {
+            if let Some((key, fault)) = failed.first() {
+                tracing::warn!(count = failed.len(), %key, error = %Chain(fault), "uploads not aborted");
+            }
+            keys.retain(|key| failed.iter().all(|(failed, _)| failed != key));
+        }
+        keys.into_iter().map(|key| key.as_str().to_owned()).collect()
+    }
+
     /// Hands keys that nobody knows to the deleter, and gives back those that it got (G3).
     async fn discard(&self, orphans: &[Found]) -> Result<Vec<String>, Stop> {
         let keys: Vec<_> = orphans.iter().filter_map(key).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
         let engine = self.engine;
         let discarding = engine
             .metadata
@@ -264,9 +294,31 @@ fn key(found: &Found) -> Option<(String, u64)> {
     match found {
         Found::Blob(Listed { key, size }) => Some((key.as_str().to_owned(), *size)),
         Found::Stray(stray) => match &stray.kind {
-            StrayKind::Unused(key) => Some((key.as_str().to_owned(), 0)),
+            StrayKind::Unused(key) | StrayKind::Upload(key) => Some((key.as_str().to_owned(), 0)),
             StrayKind::Upload(_) | StrayKind::Foreign => None,
         },
+    }
+}
+
+/// The key to which an upload was begun.
+fn upload(found: &Found) -> Option<&StorageKey> {
+    match found {
+        Found::Stray(stray) => match &stray.kind {
+            StrayKind::Upload(key) => Some(key),
+            _ => None,
+        },
+        Found::Blob(_) => None,
+    }
+}
+
+/// Whether what is recorded explains that it is there. Bytes may be a blob's, a fill's or garbage; an upload ends
+/// before its key becomes a blob's.
+fn is_explained(found: &Found, places: &HashMap<String, KeyPlace>) -> bool {
+    let place = key(found).and_then(|(key, _)| places.get(&key).copied());
+    match place {
+        Some(KeyPlace::Blob) => upload(found).is_none(),
+        Some(KeyPlace::Fill | KeyPlace::Garbage) => true,
+        None => false,
     }
 }
 

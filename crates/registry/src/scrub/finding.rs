@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Orphan { key: String, bytes: u64 },
     /// A directory of ours that holds nothing and that nobody is about to use.
     EmptyDirectory { path: String },
+    /// An upload that was begun and neither completed nor given up, and that no fill names. It takes room.
+    AbandonedUpload { key: String },
     /// Something between the blobs that is none. It is not ours to delete.
     Leftover { path: String },
     /// A stored blob without bytes (B8).
@@ -60,6 +62,9 @@ impl Fault {
                 bytes: *size,
             },
             Found::Stray(Stray { path, kind }) => match kind {
+                StrayKind::Upload(key) => Self::AbandonedUpload {
+                    key: key.as_str().to_owned(),
+                },
                 StrayKind::Unused(_) => Self::EmptyDirectory { path: text(path) },
                 StrayKind::Upload(_) | StrayKind::Foreign => Self::Leftover { path: text(path) },
             },
