@@ -4,25 +4,31 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use quayside_config::Config;
 use quayside_registry::{Clock, ManualClock, Server, SystemClock};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod answer;
+mod bucket;
 mod client;
 mod inside;
 mod lifetime;
 mod operation;
 mod organization;
 mod output;
+mod pair;
+mod reader;
 mod scratch;
 
 pub use answer::Answer;
+pub use bucket::Bucket;
 pub use client::{Call, RawAnswer};
 pub use lifetime::{GRACE, audit};
 pub use organization::Organization;
 pub use output::{CANARY, assert_nothing_leaked};
+pub use pair::{Pair, Which};
 
 /// The users of every house: name, password, bcrypt hash of the least cost.
 pub const USERS: [(&str, &str, &str); 3] = [
@@ -50,6 +56,9 @@ pub const START: i64 = 1_800_000_000_000;
 pub struct House {
     directory: TempDir,
     blobs: PathBuf,
+    bucket: Option<Bucket>,
+    /// The URL of a `PostgreSQL` database; none: an `SQLite` file in `directory`.
+    database: Option<String>,
     config: Value,
     clock: Time,
     bundles: Mutex<Value>,
@@ -71,6 +80,8 @@ pub struct HouseBuilder {
     bundles: Value,
     clock: Time,
     blobs: Option<PathBuf>,
+    bucket: Option<Bucket>,
+    database: Option<String>,
 }
 
 pub(crate) fn bundle_name(pem: &str) -> String {
@@ -124,12 +135,43 @@ impl HouseBuilder {
         self
     }
 
-    /// Starts the registry.
+    /// Keeps the blobs in this bucket.
+    #[must_use]
+    pub fn blobs_in_bucket(mut self, bucket: &Bucket) -> Self {
+        self.bucket = Some(bucket.clone());
+        self
+    }
+
+    /// Keeps the metadata in the `PostgreSQL` database of this URL.
+    #[must_use]
+    pub fn database(mut self, url: &str) -> Self {
+        self.database = Some(url.to_owned());
+        self
+    }
+
+    /// Shares the clock of another house.
+    #[must_use]
+    pub fn clock_of(mut self, house: &House) -> Self {
+        self.clock = house.clock.clone();
+        self
+    }
+
+    /// Starts the registry; panics if it refuses.
     pub async fn start(self) -> House {
+        self.try_start().await.unwrap()
+    }
+
+    /// Starts the registry, or says why it refuses.
+    pub async fn try_start(self) -> anyhow::Result<House> {
         let directory = scratch::directory();
-        let blobs = self.blobs.unwrap_or_else(|| directory.path().join("blobs"));
+        let blobs = self.blobs.unwrap_or_else(|| match &self.bucket {
+            Some(bucket) => bucket.directory(),
+            None => directory.path().join("blobs"),
+        });
         let mut house = House {
             blobs,
+            bucket: self.bucket,
+            database: self.database,
             config: self.config,
             clock: self.clock,
             bundles: Mutex::new(self.bundles),
@@ -142,8 +184,8 @@ impl HouseBuilder {
             Some(text) if text.is_empty() => {}
             Some(text) => house.write_organizations_file(text),
         }
-        house.start().await;
-        house
+        house.try_start().await?;
+        Ok(house)
     }
 }
 
@@ -181,6 +223,8 @@ impl House {
             bundles: json!({}),
             clock: Time::Manual(ManualClock::new(START)),
             blobs: None,
+            bucket: None,
+            database: None,
         }
     }
 
@@ -190,17 +234,40 @@ impl House {
     }
 
     async fn start(&mut self) {
+        self.try_start().await.unwrap();
+    }
+
+    async fn try_start(&mut self) -> anyhow::Result<()> {
         let mut document = self.config.clone();
         document["organizationsFile"] = json!(self.organizations_path());
-        document["database"] = json!({ "sqlite": { "path": self.database_path() } });
-        document["storage"]["filesystem"]["path"] = json!(self.blobs);
+        document["database"] = self.describe_database();
+        match &self.bucket {
+            Some(bucket) => {
+                let described = bucket.describe(self.directory(), &document["storage"]["s3"]);
+                document["storage"] = json!({ "s3": described });
+            }
+            None => document["storage"]["filesystem"]["path"] = json!(self.blobs),
+        }
+        if self.database.is_some() && document["peer"]["listen"].is_null() {
+            document["peer"]["listen"] = json!("127.0.0.1:0");
+        }
         // JSON is YAML.
-        let config = Config::parse(&document.to_string()).unwrap();
+        let config = Config::parse(&document.to_string())?;
         let clock: Arc<dyn Clock> = match &self.clock {
             Time::Manual(clock) => Arc::new(clock.clone()),
             Time::System => Arc::new(SystemClock),
         };
-        self.server = Some(Server::start(config, clock).await.unwrap());
+        self.server = Some(Server::start(config, clock).boxed().await?);
+        Ok(())
+    }
+
+    fn describe_database(&self) -> Value {
+        let Some(url) = &self.database else {
+            return json!({ "sqlite": { "path": self.database_path() } });
+        };
+        let file = self.directory().join("database.url");
+        std::fs::write(&file, url).unwrap();
+        json!({ "postgres": { "urlFile": file, "maxConnections": 8 } })
     }
 
     fn server(&self) -> &Server {

@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{Row as _, SqlitePool};
-
 use super::House;
+use super::reader::Reader;
 
 impl House {
     /// The directory with everything that the registry keeps.
@@ -13,22 +11,30 @@ impl House {
         self.directory.path()
     }
 
-    /// The file of the database.
+    /// The file of the database, if it is one.
     pub fn database_path(&self) -> PathBuf {
         self.directory().join("quayside.db")
     }
 
-    /// The directory of the blobs.
+    /// The directory of the blobs, or what stands for it behind a bucket.
     pub fn blobs_path(&self) -> &Path {
         &self.blobs
     }
 
     /// One number from the database.
     pub async fn number(&self, query: &'static str) -> i64 {
-        let pool = self.reader().await;
-        let number = sqlx::query(query).fetch_one(&pool).await.unwrap().get(0);
-        pool.close().await;
+        let reader = self.reader().await;
+        let number = reader.number(query).await;
+        reader.close().await;
         number
+    }
+
+    /// One text from the database.
+    pub async fn text(&self, query: &'static str) -> String {
+        let reader = self.reader().await;
+        let text = reader.text(query).await;
+        reader.close().await;
+        text
     }
 
     /// How many repositories, manifests, tags, blobs and fills the database knows, all added up.
@@ -42,25 +48,17 @@ impl House {
 
     /// Returns when the bytes of a blob are stored and the database knows it; panics if that takes too long.
     pub async fn stored(&self, digest: &str) {
-        let query = "SELECT count(*) FROM blob WHERE digest = ? AND storage_key IS NOT NULL";
-        let pool = self.reader().await;
+        let query = "SELECT count(*) FROM blob WHERE digest = $1 AND storage_key IS NOT NULL";
+        let reader = self.reader().await;
         crate::eventually::eventually("the blob is stored", || async {
-            let row = sqlx::query(query).bind(digest).fetch_one(&pool).await.unwrap();
-            row.get::<i64, _>(0) == 1
+            reader.number_with(query, digest).await == 1
         })
         .await;
-        pool.close().await;
+        reader.close().await;
     }
 
-    async fn reader(&self) -> SqlitePool {
-        let options = SqliteConnectOptions::new()
-            .filename(self.database_path())
-            .read_only(true);
-        SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options)
-            .await
-            .unwrap()
+    async fn reader(&self) -> Reader {
+        Reader::open(&self.database_path(), self.database.as_deref()).await
     }
 
     /// The file of a stored blob, none if it is not stored.

@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use quayside_metadata::Metadata;
 use quayside_registry::gc::{Mode, Report};
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
+use super::reader::{self, Reader};
 use super::{House, Time};
 
 /// `gc.graceSeconds` unless a test says otherwise.
@@ -48,37 +46,38 @@ impl House {
     /// stored blob has its bytes, and starts it again.
     pub async fn audit(&mut self) {
         self.stop().await;
-        audit(&self.database_path(), self.blobs_path()).await;
+        audit_both(&self.database_path(), self.database.as_deref(), self.blobs_path()).await;
         self.start().await;
     }
 }
 
 /// Panics unless database and disk of a registry that does not run are right and agree.
 pub async fn audit(database: &Path, blobs: &Path) {
-    let metadata = Metadata::open_sqlite(database).await.unwrap();
+    audit_both(database, None, blobs).await;
+}
+
+async fn audit_both(file: &Path, url: Option<&str>, blobs: &Path) {
+    let metadata = reader::open(file, url).await;
     let found = metadata.recount().await.unwrap();
     metadata.close().await;
     assert!(found.is_empty(), "counted wrong: {found:#?}");
 
-    let options = SqliteConnectOptions::new().filename(database).read_only(true);
-    let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
-    let stored: BTreeMap<String, u64> =
-        sqlx::query("SELECT storage_key, size FROM blob WHERE storage_key IS NOT NULL")
-            .fetch_all(&pool)
-            .await
-            .unwrap()
-            .iter()
-            .map(|row| (row.get(0), u64::try_from(row.get::<i64, _>(1)).unwrap()))
-            .collect();
-    let passing: BTreeSet<String> =
-        sqlx::query("SELECT storage_key FROM fill UNION ALL SELECT storage_key FROM garbage")
-            .fetch_all(&pool)
-            .await
-            .unwrap()
-            .iter()
-            .map(|row| row.get(0))
-            .collect();
-    pool.close().await;
+    let reader = Reader::open(file, url).await;
+    let stored = "SELECT storage_key, size FROM blob WHERE storage_key IS NOT NULL";
+    let stored: BTreeMap<String, u64> = reader
+        .pairs(stored)
+        .await
+        .into_iter()
+        .map(|(key, size)| (key, u64::try_from(size).unwrap()))
+        .collect();
+    let passing = "SELECT storage_key, 0 * expires_at FROM fill UNION ALL SELECT storage_key, 0 * not_before FROM garbage";
+    let passing: BTreeSet<String> = reader
+        .pairs(passing)
+        .await
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect();
+    reader.close().await;
 
     let files = stored_files(blobs);
     for (key, size) in &stored {
