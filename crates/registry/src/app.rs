@@ -292,8 +292,8 @@ async fn engine(
     peer: Option<&PeerListener>,
 ) -> anyhow::Result<(Arc<Engine>, Nudges, SigningKeys)> {
     let places = Places::of(config)?;
-    let metadata = open::database(config, &places, Patience::Server).await?;
-    let store = open::storage(config, &places, Patience::Server).await?;
+    let metadata = open::database(config, &places, Patience::SERVER).await?;
+    let store = open::storage(config, &places, Patience::SERVER).await?;
     let pair = Pair {
         store: &store,
         metadata: &metadata,

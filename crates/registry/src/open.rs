@@ -62,7 +62,7 @@ pub(crate) async fn database(
 /// `migrate`: brings the tables of the database of `config` up to date, and says where it lies.
 pub async fn migrate(config: &Config) -> anyhow::Result<String> {
     let places = Places::of(config)?;
-    let metadata = database(config, &places, Patience::None).await?;
+    let metadata = database(config, &places, Patience::NONE).await?;
     metadata.close().await;
     Ok(places.database)
 }

@@ -195,8 +195,8 @@ fn parse(value: &[u8]) -> Result<StorageId, StorageIdError> {
 /// what its id is.
 pub async fn adopt(config: &Config) -> anyhow::Result<Adopted> {
     let places = Places::of(config)?;
-    let metadata = open::database(config, &places, Patience::None).await?;
-    let store = open::storage(config, &places, Patience::None).await?;
+    let metadata = open::database(config, &places, Patience::NONE).await?;
+    let store = open::storage(config, &places, Patience::NONE).await?;
     let pair = Pair {
         store: &store,
         metadata: &metadata,

@@ -9,17 +9,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::chain::Chain;
 
-/// The first pause; it doubles.
-const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long something may be away while it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// For a command: whoever typed it wants to know.
-    None,
-    /// For a server. Afterwards whatever started it may start it again.
-    Server,
+pub(crate) struct Patience {
+    in_all: Duration,
+    /// The first pause; it doubles.
+    pause: Duration,
 }
 
 /// What cannot be opened now, and perhaps later.
@@ -49,11 +46,20 @@ impl PerhapsAway for StoreError {
 }
 
 impl Patience {
-    fn length(self) -> Duration {
-        match self {
-            Self::None => Duration::ZERO,
-            Self::Server => Duration::from_mins(1),
-        }
+    /// For a command: whoever typed it wants to know.
+    pub(crate) const NONE: Self = Self {
+        in_all: Duration::ZERO,
+        pause: Duration::ZERO,
+    };
+    /// For a server. Afterwards whatever started it may start it again.
+    pub(crate) const SERVER: Self = Self {
+        in_all: Duration::from_mins(1),
+        pause: Duration::from_millis(500),
+    };
+
+    #[cfg(test)]
+    pub(super) const fn of(in_all: Duration, pause: Duration) -> Self {
+        Self { in_all, pause }
     }
 
     /// Calls `open` again for as long as what it opens is away.
@@ -62,8 +68,8 @@ impl Patience {
         place: &str,
         open: impl Fn() -> BoxFuture<'a, Result<T, E>>,
     ) -> Result<T, E> {
-        let end = Instant::now() + self.length();
-        let mut pause = PAUSE;
+        let end = Instant::now() + self.in_all;
+        let mut pause = self.pause;
         loop {
             let error = match open().await {
                 Err(error) if error.is_away() && Instant::now() < end => error,
