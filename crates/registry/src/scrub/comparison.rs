@@ -295,7 +295,7 @@ fn key(found: &Found) -> Option<(String, u64)> {
         Found::Blob(Listed { key, size }) => Some((key.as_str().to_owned(), *size)),
         Found::Stray(stray) => match &stray.kind {
             StrayKind::Unused(key) | StrayKind::Upload(key) => Some((key.as_str().to_owned(), 0)),
-            StrayKind::Upload(_) | StrayKind::Foreign => None,
+            StrayKind::Foreign => None,
         },
     }
 }

@@ -66,7 +66,7 @@ impl Fault {
                     key: key.as_str().to_owned(),
                 },
                 StrayKind::Unused(_) => Self::EmptyDirectory { path: text(path) },
-                StrayKind::Upload(_) | StrayKind::Foreign => Self::Leftover { path: text(path) },
+                StrayKind::Foreign => Self::Leftover { path: text(path) },
             },
         }
     }
