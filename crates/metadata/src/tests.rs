@@ -4,6 +4,7 @@ mod accounting;
 mod admission;
 mod begin;
 mod collect;
+mod databases;
 mod failure;
 mod fill;
 mod fixture;
@@ -47,33 +48,44 @@ macro_rules! contracts {
 
             #[test]
             fn any_plan_is_enough_and_no_more() {
-                super::quota::random::any_plan_is_enough_and_no_more(|| {
+                let cases = super::fixture::cases(48, 1000);
+                super::quota::random::any_plan_is_enough_and_no_more(cases, || {
                     Box::pin(super::fixture::Fixture::sqlite())
                 });
             }
 
             #[test]
             fn any_history_can_be_recounted() {
-                super::random::any_history_can_be_recounted(|| {
+                let cases = super::fixture::cases(48, 500);
+                super::random::any_history_can_be_recounted(cases, || {
                     Box::pin(super::fixture::Fixture::sqlite())
                 });
             }
         }
 
-        /// One server for all contracts of a module, a database for each: starting a server takes longer than
-        /// most of them.
         mod postgres {
-            $(
-                #[tokio::test]
-                async fn $module() {
-                    let server = quayside_test_servers::Postgres::start();
-                    $(
-                        println!("{}", stringify!($name));
-                        let url = server.create_database(stringify!($name));
-                        super::$module::$name(super::fixture::Fixture::postgres(url).await).await;
-                    )+
-                }
-            )+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn every_contract_holds() {
+                let contracts: Vec<super::databases::Contract> = vec![
+                    $($((
+                        concat!(stringify!($module), "::", stringify!($name)),
+                        |db| Box::pin(super::$module::$name(db)),
+                    ),)+)+
+                ];
+                super::databases::hold(contracts).await;
+            }
+
+            #[test]
+            fn any_plan_is_enough_and_no_more() {
+                let cases = super::fixture::cases(8, 200);
+                super::quota::random::any_plan_is_enough_and_no_more(cases, super::databases::fixtures());
+            }
+
+            #[test]
+            fn any_history_can_be_recounted() {
+                let cases = super::fixture::cases(8, 200);
+                super::random::any_history_can_be_recounted(cases, super::databases::fixtures());
+            }
         }
     };
 }
@@ -238,13 +250,14 @@ contracts! {
             finds_keys_wherever_they_are,
             discards_only_keys_that_nobody_knows,
             forgets_wrong_bytes_with_their_size;
+        failure:
+            caller_that_goes_away_does_not_block_the_writer,
+            closed_database_is_unavailable;
     }
     sqlite {
         scale:
             work_does_not_grow_with_what_is_alive;
         failure:
-            caller_that_goes_away_does_not_block_the_writer,
-            closed_database_is_unavailable,
             writes_again_after_the_disk_was_full;
     }
 }

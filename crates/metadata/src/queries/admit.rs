@@ -70,7 +70,11 @@ const PUT_TAG: Statement = Statement::new(
                       checked_at)
      VALUES ($1, $2, $3, $4, TRUE, $5, $6, $7)
      ON CONFLICT (repository_id, name, manifest_id) DO UPDATE SET
-       current = TRUE, ends_at = excluded.ends_at, resolved_at = 0, failed_at = 0,
+       current = TRUE, resolved_at = 0, failed_at = 0,
+       ends_at = CASE WHEN excluded.pulled_at >= tag.pulled_at
+                        OR tag.pulled_at > excluded.pulled_at + 600000
+                        OR excluded.ends_at > tag.ends_at THEN excluded.ends_at
+                      ELSE tag.ends_at END,
        pulled_at = CASE WHEN excluded.pulled_at > tag.pulled_at
                           OR tag.pulled_at > excluded.pulled_at + 600000 THEN excluded.pulled_at
                         ELSE tag.pulled_at END,
@@ -83,7 +87,7 @@ const PUT_TAG: Statement = Statement::new(
 const RENEW_PIN: Statement = Statement::new(
     "renew pin",
     "UPDATE tag SET
-       ends_at = $4,
+       ends_at = CASE WHEN $3 >= pulled_at OR $4 > ends_at THEN $4 ELSE ends_at END,
        pulled_at = CASE WHEN $3 > pulled_at THEN $3 ELSE pulled_at END
      WHERE repository_id = $1 AND name = '' AND manifest_id = $2 AND ends_at > $3",
 );

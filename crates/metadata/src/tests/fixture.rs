@@ -24,6 +24,15 @@ pub(super) struct Fixture {
     url: Option<String>,
 }
 
+/// How many cases are tried, in the short form and in the long one.
+pub(super) fn cases(short: u32, long: u32) -> u32 {
+    if std::env::var_os("QUAYSIDE_LONG").is_some() {
+        long
+    } else {
+        short
+    }
+}
+
 async fn open(directory: &Path, url: Option<&String>) -> Metadata {
     let Some(url) = url else {
         return Metadata::open_sqlite(&directory.join("quayside.db"))

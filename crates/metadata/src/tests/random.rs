@@ -120,7 +120,7 @@ fn manifests() -> Vec<Made> {
 /// rows and storage keys are right after each step: every key on disk is in exactly one of fills, blobs and
 /// garbage, and the bytes of every stored blob are there. In the end, when everything has died, nothing is
 /// left of it.
-pub(super) fn any_history_can_be_recounted<F>(open: F)
+pub(super) fn any_history_can_be_recounted<F>(cases: u32, open: F)
 where
     F: Fn() -> BoxFuture<'static, Fixture>,
 {
@@ -130,11 +130,7 @@ where
         .build()
         .unwrap();
     let config = ProptestConfig {
-        cases: if std::env::var_os("QUAYSIDE_LONG").is_some() {
-            500
-        } else {
-            48
-        },
+        cases,
         failure_persistence: None,
         ..ProptestConfig::default()
     };

@@ -78,7 +78,7 @@ fn manifests() -> Vec<Made> {
 /// content and last use, comes to what it said, and leaves everything counted right; a refusal and a plan
 /// that is only asked for change nothing. Against the database itself, which tries every plan that takes
 /// one less.
-pub(in crate::tests) fn any_plan_is_enough_and_no_more<F>(open: F)
+pub(in crate::tests) fn any_plan_is_enough_and_no_more<F>(cases: u32, open: F)
 where
     F: Fn() -> BoxFuture<'static, Fixture>,
 {
@@ -88,11 +88,7 @@ where
         .build()
         .unwrap();
     let config = ProptestConfig {
-        cases: if std::env::var_os("QUAYSIDE_LONG").is_some() {
-            1000
-        } else {
-            48
-        },
+        cases,
         failure_persistence: None,
         ..ProptestConfig::default()
     };
