@@ -17,11 +17,11 @@ use super::{PathStyle, S3Credentials, S3Settings, credentials::FromFiles};
 const CONNECT: Duration = Duration::from_secs(3);
 
 /// How long the beginning of an answer may take.
-const ANSWER: Duration = Duration::from_secs(4);
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// How long a call may take, its second try included: a reader whose bucket hangs is to be served in another way
 /// soon (O2).
-const CALL: Duration = Duration::from_secs(9);
+const CALL: Duration = Duration::from_secs(7);
 
 /// How long a call may take that works on many objects and that nobody waits for.
 const LONG_CALL: Duration = Duration::from_mins(1);

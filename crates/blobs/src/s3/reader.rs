@@ -16,15 +16,15 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use http_body::Body as _;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use super::{Object, Refusal, client::once};
-use crate::{ReadError, StorageFault};
+use crate::ReadError;
 
 const ACTION: &str = "read object";
 
-/// How long bytes may fail to come before the rest is asked for anew.
-const STALL: Duration = Duration::from_secs(4);
+/// How long bytes may fail to come before the rest is asked for anew. An answer may take as long to begin.
+const STALL: Duration = Duration::from_secs(3);
 
 /// The first pause before the rest is asked for anew; it doubles.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -32,9 +32,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How often the rest is asked for without a byte coming (B3).
 const ATTEMPTS: u32 = 5;
 
-/// Nor is it asked for anew when this much time has passed since things went wrong: together with a [`STALL`] and an
-/// answer that fails to come, a bucket that hangs becomes a fault in less than ten seconds (O2).
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How often silence is waited for without a byte coming: a bucket that hangs is to be a fault in less than ten seconds,
+/// so that its readers can be served in another way (O2).
+const SILENCES: u32 = 2;
 
 /// Reads a range of an object, and reads on where it broke off.
 ///
@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 pub(crate) struct Reader {
     object: Arc<Object>,
     state: State,
-    trouble: Option<Trouble>,
+    trouble: Trouble,
 }
 
 enum State {
@@ -58,9 +58,10 @@ enum State {
 }
 
 /// What has gone wrong since the last byte.
+#[derive(Default)]
 struct Trouble {
-    since: Instant,
     attempts: u32,
+    silences: u32,
 }
 
 /// Why no bytes come.
@@ -68,7 +69,7 @@ enum Broken {
     /// The object is gone, or is another one.
     Lost,
     /// This may get better.
-    For(StorageFault),
+    For(Refusal),
 }
 
 impl Reader {
@@ -76,7 +77,7 @@ impl Reader {
         Self {
             object,
             state: State::Idle,
-            trouble: None,
+            trouble: Trouble::default(),
         }
     }
 
@@ -103,10 +104,10 @@ impl Reader {
                 },
                 State::Receiving { body, stall } => match ready!(receive(body, stall, context)) {
                     Ok(piece) => {
-                        self.trouble = None;
+                        self.trouble = Trouble::default();
                         return Poll::Ready(Ok(cut(piece, end - position)));
                     }
-                    Err(refusal) => Broken::For(self.object.bucket.refused(ACTION, refusal)),
+                    Err(refusal) => Broken::For(refusal),
                 },
                 State::Resting(rest) => {
                     ready!(rest.as_mut().poll(context));
@@ -117,7 +118,10 @@ impl Reader {
             self.state = State::Idle;
             match self.rest_after(broken) {
                 Ok(rest) => self.state = State::Resting(Box::pin(rest)),
-                Err(Broken::For(fault)) => return Poll::Ready(Err(ReadError::Storage(fault))),
+                Err(Broken::For(refusal)) => {
+                    let fault = self.object.bucket.refused(ACTION, refusal);
+                    return Poll::Ready(Err(ReadError::Storage(fault)));
+                }
                 Err(Broken::Lost) => {
                     self.object.ends_early();
                     let (offset, expected) = (position, end);
@@ -129,18 +133,15 @@ impl Reader {
 
     /// The pause before the next attempt, if there is to be one.
     fn rest_after(&mut self, broken: Broken) -> Result<Sleep, Broken> {
-        let Broken::For(fault) = broken else {
+        let Broken::For(refusal) = broken else {
             return Err(broken);
         };
-        let now = Instant::now();
-        let trouble = self.trouble.get_or_insert(Trouble {
-            since: now,
-            attempts: 0,
-        });
-        if trouble.attempts == ATTEMPTS || now.duration_since(trouble.since) >= PATIENCE {
-            return Err(Broken::For(fault));
+        let trouble = &mut self.trouble;
+        trouble.silences += u32::from(matches!(refusal, Refusal::Timeout));
+        if trouble.attempts == ATTEMPTS || trouble.silences == SILENCES {
+            return Err(Broken::For(refusal));
         }
-        tracing::debug!(%fault, attempts = trouble.attempts, "resume reading an object");
+        tracing::debug!(%refusal, attempts = trouble.attempts, "resume reading an object");
         let pause = PAUSE * 2_u32.pow(trouble.attempts);
         trouble.attempts += 1;
         Ok(sleep(pause))
@@ -164,14 +165,14 @@ async fn ask(object: Arc<Object>, position: u64, end: u64) -> Result<SdkBody, Br
         (SdkError::ServiceError(_), Some("NoSuchKey" | "PreconditionFailed" | "InvalidRange")) => {
             Broken::Lost
         }
-        _ => Broken::For(bucket.fault(ACTION, &error)),
+        _ => Broken::For(Refusal::of(&error)),
     })?;
     match Sent::of(&answer) {
         Some(sent) if sent.of != object.size => Err(Broken::Lost),
         Some(sent) if (sent.from, sent.length) == (position, end - position) => Ok(answer.body.into_inner()),
         _ => {
-            let nonsense = Refusal::Nonsense("other bytes than were asked for".to_owned());
-            Err(Broken::For(bucket.refused(ACTION, nonsense)))
+            let other = "other bytes than were asked for";
+            Err(Broken::For(Refusal::Nonsense(other.to_owned())))
         }
     }
 }
