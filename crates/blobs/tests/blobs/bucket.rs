@@ -1,6 +1,6 @@
 //! A store in a bucket: what its server may do to it.
 
-mod depot;
+pub(crate) mod depot;
 mod listing;
 mod outage;
 mod presign;

@@ -16,3 +16,4 @@ mod frames;
 mod full_disk;
 mod scene;
 mod strays;
+mod uploads;

@@ -7,7 +7,8 @@ mod scene;
 use quayside_blobs::StoreError;
 use quayside_test_servers::s3_door::Operation;
 
-use self::scene::{Depot, PART, begin, key_of};
+use self::scene::{PART, begin, key_of};
+use crate::bucket::depot::Depot;
 use crate::scene::{KIB, MIB, append, assert_same, content, drain, ingest, read, whole, within};
 
 /// B2: parts go to the bucket while bytes still arrive, and nothing is an object before the last one was verified.
@@ -17,7 +18,7 @@ async fn sends_parts_while_bytes_still_arrive() {
     let bytes = content(2 * PART + MIB, 1);
     let mut filling = begin(&depot.store, &bytes).await;
     let key = key_of(&filling, &bytes);
-    append(&mut filling, &bytes.slice(..2 * PART + 1), 100 * KIB).await;
+    append(&mut filling, &bytes.slice(..=2 * PART), 100 * KIB).await;
     depot.has_parts(&[PART, PART]).await;
     assert!(depot.objects().await.is_empty(), "an object of unverified bytes");
     append(&mut filling, &bytes.slice(2 * PART + 1..), 100 * KIB).await;
@@ -58,7 +59,7 @@ async fn aborts_what_is_given_up() {
     let bytes = content(PART + MIB, 3);
     for round in 0..3 {
         let mut filling = begin(&depot.store, &bytes).await;
-        append(&mut filling, &bytes.slice(..PART + 1), 100 * KIB).await;
+        append(&mut filling, &bytes.slice(..=PART), 100 * KIB).await;
         depot.has_parts(&[PART]).await;
         match round {
             0 => drop(filling),

@@ -5,19 +5,16 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use aws_sdk_s3::{
-    config::{Builder, retry::RetryConfig},
-    types::{CompletedMultipartUpload, CompletedPart},
-};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use quayside_failpoints::pass;
 
 use super::{
-    super::Refusal,
+    super::{Refusal, client::once},
     Freight, Sent,
     multipart::Multipart,
     parts::Tag,
     patience::{Patience, Pulse, attended},
-    trouble::{Kind, kind, refusal},
+    trouble::{Kind, kind},
 };
 use crate::StoreError;
 
@@ -43,7 +40,8 @@ pub(super) async fn put(freight: &Freight) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Tries `call` until the object is there, or cannot be. It is never written twice.
+/// Tries `call` until the object is there, or cannot be. It is never written twice: `call` is to make one try, for a
+/// second one may be refused because of what the first one did.
 async fn write<F>(freight: &Freight, patience: Patience, call: impl Fn() -> F) -> Result<(), StoreError>
 where
     F: Future<Output = Result<(), Refusal>>,
@@ -98,7 +96,7 @@ async fn try_complete(
         .customize()
         .config_override(once());
     let answer = attended(&Pulse::default(), patience.silence, call.send()).await;
-    answer?.map_err(refusal)?;
+    answer?.map_err(|error| Refusal::of(&error))?;
     Ok(())
 }
 
@@ -120,7 +118,7 @@ async fn try_put(freight: &Freight) -> Result<(), Refusal> {
         .config_override(once());
     let answer = attended(&pulse, uploads.patience.silence, call.send()).await;
     drop(place);
-    answer?.map_err(refusal)?;
+    answer?.map_err(|error| Refusal::of(&error))?;
     uploads.gate.arrived();
     Ok(())
 }
@@ -141,9 +139,4 @@ async fn is_there(freight: &Freight) -> bool {
 fn condition(freight: &Freight) -> Option<String> {
     let unconditional = freight.uploads.unconditional.load(Ordering::Relaxed);
     (!unconditional).then(|| "*".to_owned())
-}
-
-/// Without tries that we do not see: a second one may be refused because of what the first one did.
-fn once() -> Builder {
-    Builder::new().retry_config(RetryConfig::disabled())
 }

@@ -49,7 +49,7 @@ mod tests {
     /// O2: behind a bucket that takes nothing nobody waits for ever, behind a slow one everybody does.
     #[tokio::test(start_paused = true)]
     async fn waits_for_a_place_while_bodies_arrive() {
-        let (gate, silence) = (Gate::new(), Duration::from_secs(60));
+        let (gate, silence) = (Gate::new(), Duration::from_mins(1));
         let mut places = Vec::new();
         for _ in 0..AT_ONCE {
             places.push(gate.enter(silence).await.unwrap());

@@ -8,7 +8,6 @@ use super::{
     super::Refusal,
     Freight, Uploads,
     patience::{Pulse, attended},
-    trouble::refusal,
 };
 use crate::StorageFault;
 
@@ -66,7 +65,7 @@ async fn try_create(freight: Freight) -> Result<Multipart, Refusal> {
         .bucket(&bucket.name)
         .key(object);
     let answer = attended(&Pulse::default(), uploads.patience.silence, call.send()).await;
-    let answer = answer?.map_err(refusal)?;
+    let answer = answer?.map_err(|error| Refusal::of(&error))?;
     Ok(Multipart {
         uploads: Arc::clone(uploads),
         object: object.clone(),

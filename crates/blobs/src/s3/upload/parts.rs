@@ -10,7 +10,6 @@ use super::{
     Freight, Sent,
     multipart::Multipart,
     patience::{Pulse, attended},
-    trouble::refusal,
 };
 use crate::StorageFault;
 
@@ -104,7 +103,7 @@ async fn try_part(freight: &Freight, multipart: &Multipart, part: &Part) -> Resu
         .body(freight.body(part.range.clone(), &pulse));
     let answer = attended(&pulse, uploads.patience.silence, call.send()).await;
     drop(place);
-    let answer = answer?.map_err(refusal)?;
+    let answer = answer?.map_err(|error| Refusal::of(&error))?;
     uploads.gate.arrived();
     Ok(Tag {
         number: part.number,
@@ -144,8 +143,8 @@ mod tests {
             let parts: Vec<Part> = parts(size).collect();
             assert!(parts.len() <= 9000, "{} parts of {size}", parts.len());
             let mut end = 0;
-            for (index, part) in parts.iter().enumerate() {
-                assert_eq!((part.number as usize, part.range.start), (index + 1, end));
+            for (index, part) in (1..).zip(&parts) {
+                assert_eq!((part.number, part.range.start), (index, end));
                 assert!(part.range.end - part.range.start >= PART || part.range.end == size);
                 assert!(!part.range.is_empty());
                 end = part.range.end;

@@ -1,12 +1,5 @@
 //! What follows when a bucket does not do what it is told.
 
-use std::error::Error;
-
-use aws_sdk_s3::{
-    config::http::HttpResponse,
-    error::{ProvideErrorMetadata, SdkError},
-};
-
 use super::super::Refusal;
 
 /// What follows from a refusal.
@@ -22,14 +15,6 @@ pub(super) enum Kind {
     Unknown,
     /// There is no such upload: it was completed or aborted.
     NoUpload,
-}
-
-/// A call failed.
-pub(super) fn refusal<E>(error: SdkError<E, HttpResponse>) -> Refusal
-where
-    E: Error + ProvideErrorMetadata + Send + Sync + 'static,
-{
-    Refusal::of(&error)
 }
 
 pub(super) fn kind(refusal: &Refusal) -> Kind {

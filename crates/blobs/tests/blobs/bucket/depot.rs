@@ -7,7 +7,7 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Builder, Credentials, Region},
     primitives::ByteStream,
 };
-use quayside_blobs::{PathStyle, S3Credentials, S3Settings, Store, StoreError, Versioned};
+use quayside_blobs::{PathStyle, Patience, S3Credentials, S3Settings, Store, StoreError, Versioned};
 use quayside_test_servers::{
     S3Door, Versitygw,
     versitygw::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Versions},
@@ -27,7 +27,7 @@ pub(crate) struct Depot {
     pub(crate) server: Versitygw,
     /// Goes past the door.
     pub(crate) client: Client,
-    _home: TempDir,
+    pub(crate) home: TempDir,
 }
 
 impl Depot {
@@ -41,12 +41,22 @@ impl Depot {
         change: impl FnOnce(&mut S3Settings),
     ) -> Result<Self, StoreError> {
         let server = Versitygw::start();
+        Self::on(server, versions, Patience::default(), change).await
+    }
+
+    /// One in a bucket of this server, which waits for it as long as `patience` says.
+    pub(crate) async fn on(
+        server: Versitygw,
+        versions: Versions,
+        patience: Patience,
+        change: impl FnOnce(&mut S3Settings),
+    ) -> Result<Self, StoreError> {
         server.create_bucket(NAME, versions);
         let door = S3Door::in_front_of(server.address());
         let home = tempfile::tempdir().unwrap();
         let mut settings = settings(&home, &door.url());
         change(&mut settings);
-        let store = Store::open_s3(&settings).await?;
+        let store = Store::open_s3_with(&settings, patience).await?;
         door.forget();
         let client = client(&server);
         Ok(Self {
@@ -55,7 +65,7 @@ impl Depot {
             door,
             server,
             client,
-            _home: home,
+            home,
         })
     }
 

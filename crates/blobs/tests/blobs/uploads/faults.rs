@@ -4,12 +4,14 @@ use std::{fs, os::unix::fs::MetadataExt, time::Duration};
 
 use quayside_blobs::{Patience, StorageFault, StoreError};
 use quayside_test_servers::{
+    Versitygw,
     s3_door::{Fault, Operation},
-    versitygw::Disk,
+    versitygw::{Disk, Versions},
 };
 use tokio::time::Instant;
 
-use super::scene::{Depot, PART, SHORT, begin, eventually, key_of, received};
+use super::scene::{PART, SHORT, begin, eventually, key_of, received};
+use crate::bucket::depot::Depot;
 use crate::scene::{KIB, MIB, append, assert_same, content, drain, read, whole, within};
 
 /// As good as never.
@@ -192,7 +194,10 @@ async fn says_that_the_bucket_is_full() {
         eprintln!("skipped: mounting a tmpfs needs root");
         return;
     }
-    let depot = Depot::on(Disk::Small(12 * MIB as u64), Patience::default(), None).await;
+    let server = Versitygw::start_on(Disk::Small(12 * MIB as u64));
+    let depot = Depot::on(server, Versions::Off, Patience::default(), |_| {})
+        .await
+        .unwrap();
     for length in [2 * PART, PART] {
         let bytes = content(length, 7);
         let other = depot.server.bucket("blobs").join("other");

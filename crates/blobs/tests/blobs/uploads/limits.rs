@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quayside_blobs::{IngestError, Patience, StorageFault, StorageKey, Store, StoreError};
+use quayside_blobs::{IngestError, S3Settings, StorageFault, StorageKey, Store, StoreError};
 use quayside_oci::{Algorithm, Hasher};
 use quayside_test_servers::{
     s3_door::{Fault, Operation},
-    versitygw::Disk,
+    versitygw::Versions,
 };
 
-use super::scene::{Depot, PART, eventually, received};
+use super::scene::{PART, eventually, received};
+use crate::bucket::depot::Depot;
 use crate::scene::{KIB, MIB, content, digest, ingest, whole, within};
 
 /// B7: two parts of one blob and eight of all are on their way at once, while the spool takes whole blobs.
@@ -50,7 +51,7 @@ async fn needs_the_same_memory_for_a_large_blob() {
     } else {
         60
     };
-    let depot = Depot::on(Disk::Machine, Patience::default(), None).await;
+    let depot = Depot::new().await;
     let mut settings = depot.settings.clone();
     settings.endpoint = Some(depot.server.url());
     settings.spool.push("another");
@@ -106,7 +107,8 @@ fn peak() -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refuses_what_does_not_fit_into_the_spool() {
     let most = 3 * MIB as u64;
-    let depot = Depot::on(Disk::Machine, Patience::default(), Some(most)).await;
+    let change = |settings: &mut S3Settings| settings.max_spool_bytes = Some(most);
+    let depot = Depot::with(Versions::Off, change).await.unwrap();
     let bytes = content(2 * MIB, 4);
     let (stored, key) = received(&depot.store, &bytes).await;
     let reader = stored.spool().follow(0..u64::MAX);
@@ -120,7 +122,7 @@ async fn refuses_what_does_not_fit_into_the_spool() {
         panic!("{refused:?}")
     };
     assert!(
-        matches!(fault, StorageFault::Spool { in_use, .. } if *in_use == 2 * MIB as u64),
+        matches!(*fault, StorageFault::Spool { in_use, .. } if in_use == 2 * MIB as u64),
         "{fault:?}"
     );
     assert!(fault.is_no_space());
