@@ -29,6 +29,7 @@ mod referrers;
 mod renewals;
 mod scene;
 mod scrub;
+mod shared;
 mod sharing;
 mod storage;
 mod torture;
