@@ -29,6 +29,7 @@ use crate::http::peer::PeerPort;
 use crate::http::serve::{Listener, Stop};
 use crate::http::tls::{self, Certificates};
 use crate::http::{Front, RequestIds, serve};
+use crate::leader::Leader;
 use crate::metrics::Metrics;
 use crate::open::{self, Patience, Places};
 use crate::organizations::Snapshot;
@@ -201,6 +202,8 @@ impl Server {
                 Filler::new(Arc::clone(&self.engine), snapshot).run(nudges),
             );
         }
+        let engine = Arc::clone(&self.engine);
+        self.work(async move { engine.leader.keep().await });
         let gc = Arc::clone(&self.gc);
         self.work(async move { gc.run().await });
         let loader = Arc::clone(&self.loader);
@@ -276,6 +279,7 @@ impl Server {
         self.workers.close();
         self.workers.wait().await;
         self.engine.renewals.flush(&self.engine.metadata).await;
+        self.engine.leader.resign().await;
         self.engine.metadata.close().await;
     }
 }
@@ -308,8 +312,11 @@ async fn engine(
     let peers = Peers::new(PeerTokens::new(&keys)).context("set up the client of the peer port")?;
     let address = peer.and_then(|peer| peer.advertised.clone());
     let (background, nudges) = background::channel();
+    let replica = Replica::new(address, peers);
+    let leader = Leader::new(metadata.clone(), replica.id.clone(), Arc::clone(&clock));
     let engine = Engine {
-        replica: Replica::new(address, peers),
+        replica,
+        leader,
         metadata,
         store,
         clock,

@@ -93,6 +93,10 @@ impl Gc {
         let mut pause = self.interval;
         loop {
             clock.sleep(pause).await;
+            if !self.engine.leader.leads() {
+                pause = self.interval;
+                continue;
+            }
             let begun = clock.monotonic();
             match self.pass(Mode::Run).await {
                 // A rest was logged when it began.
@@ -107,7 +111,7 @@ impl Gc {
         }
     }
 
-    /// Does everything that is due now, or says what is. While the clock rests after a step, nothing is (E3).
+    /// Does everything that is due now, or says what is, whether or not another replica does so as well (G4). While the clock rests after a step, nothing is (E3).
     pub async fn pass(&self, mode: Mode) -> Result<Report, GcError> {
         match mode {
             Mode::Run => {

@@ -12,6 +12,7 @@ mod clock;
 pub mod gc;
 mod http;
 mod human;
+mod leader;
 mod metrics;
 mod open;
 mod organizations;

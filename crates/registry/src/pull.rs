@@ -3,6 +3,7 @@
 //! `freshness` decides, `manifests` and `blobs` carry out; `fill` reads one blob from upstream for everybody who
 //! wants it; `background` completes images that somebody began to pull.
 
+mod across;
 pub(crate) mod admit;
 pub(crate) mod background;
 pub(crate) mod backoff;
@@ -34,6 +35,7 @@ use quayside_metadata::Metadata;
 
 use crate::clock::{Clock, Millis, millis};
 
+use crate::leader::Leader;
 use crate::organizations::Served;
 use freshness::Policy;
 
@@ -83,6 +85,7 @@ pub(crate) enum CacheStatus {
 pub(crate) struct Engine {
     /// Which of the processes that share the database this one is.
     pub(crate) replica: replica::Replica,
+    pub(crate) leader: Leader,
     pub(crate) metadata: Metadata,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,

@@ -4,8 +4,8 @@ use quayside_oci::Digest;
 
 use super::{Metadata, Result};
 use crate::engine::Engine;
-use crate::queries::{begin, lease};
-use crate::{FillIntent, FillLease, HeldFill, Lease, Leased, OrganizationId, Taken};
+use crate::queries::{begin, lease, wanted};
+use crate::{FillIntent, FillLease, HeldFill, Lease, Leased, OrganizationId, Taken, Wanted};
 
 impl Metadata {
     /// Whether other processes may use the database. If not, leases cost more than they are worth: what this
@@ -112,6 +112,12 @@ impl Metadata {
         self.engine
             .write(now, |tx, now| Box::pin(lease::expire(tx, now)))
             .await
+    }
+
+    /// As [`wanted`](Self::wanted), of those that were wanted at `wanted_by` or before: whoever wanted them has had
+    /// its time to fill them.
+    pub async fn wanted_for_long(&self, now: i64, wanted_by: i64, limit: u32) -> Result<Vec<Wanted>> {
+        wanted::left(&self.engine, now, wanted_by, limit).await
     }
 
     async fn give(&self, name: &str, holder: &str, note: Option<(String, i64)>) -> Result<()> {

@@ -80,9 +80,10 @@ const IS_CHILD: Statement = Statement::new(
 /// Through the manifest for which it is wanted, so that no other can send the filler to a repository
 /// that has it not, or make it expect a wrong size. Only if that one is gone through another, of the
 /// organization that wanted it: the next may have background filling off.
-const DUE: Statement = Statement::new(
-    "read wanted blobs",
-    "SELECT b.digest, COALESCE(b.size, mb.size), mb.layer, m.organization_id, m.repository_id, r.name,
+macro_rules! due {
+    ($which:literal, $limit:literal) => {
+        concat!(
+            "SELECT b.digest, COALESCE(b.size, mb.size), mb.layer, m.organization_id, m.repository_id, r.name,
             b.retry_at, b.wanted_in
      FROM blob b
      JOIN organization o ON o.id = b.wanted_by AND o.removed_at IS NULL
@@ -96,8 +97,19 @@ const DUE: Statement = Statement::new(
         ORDER BY l.repository_id, l.layer, l.size LIMIT 1))
      JOIN manifest m ON m.id = mb.manifest_id
      JOIN repository r ON r.id = m.repository_id
-     WHERE b.storage_key IS NULL AND b.wanted_at IS NOT NULL AND b.retry_at <= $1
-     ORDER BY mb.layer, COALESCE(b.size, mb.size), b.digest LIMIT $2",
+     WHERE b.storage_key IS NULL AND b.wanted_at IS NOT NULL AND b.retry_at <= $1",
+            $which,
+            " ORDER BY mb.layer, COALESCE(b.size, mb.size), b.digest LIMIT ",
+            $limit
+        )
+    };
+}
+
+const DUE: Statement = Statement::new("read wanted blobs", due!("", "$2"));
+
+const LEFT: Statement = Statement::new(
+    "read blobs that were wanted long ago",
+    due!(" AND b.wanted_at <= $2", "$3"),
 );
 
 const POSTPONE: Statement = Statement::new(
@@ -122,6 +134,7 @@ pub(crate) const HOT: &[Statement] = &[
     PULLED,
     IS_CHILD,
     DUE,
+    LEFT,
     POSTPONE,
     GIVE_UP,
 ];
@@ -230,6 +243,17 @@ pub(crate) async fn is_child_of_held_index(
 
 pub(crate) async fn due(engine: &Engine, now: i64, limit: u32) -> Result<Vec<Wanted>, MetadataError> {
     let rows = engine.fetch_all(DUE, args![now, i64::from(limit)]).await?;
+    rows.iter().map(wanted_of).collect()
+}
+
+pub(crate) async fn left(
+    engine: &Engine,
+    now: i64,
+    wanted_by: i64,
+    limit: u32,
+) -> Result<Vec<Wanted>, MetadataError> {
+    let values = args![now, wanted_by, i64::from(limit)];
+    let rows = engine.fetch_all(LEFT, values).await?;
     rows.iter().map(wanted_of).collect()
 }
 

@@ -20,7 +20,8 @@ const PAGE: u32 = 1000;
 /// When a key that could not be deleted is tried again.
 const RETRY: Millis = 60_000;
 
-/// Gives fills up that nobody goes on with. Those of this process never live so long.
+/// Gives fills up that nobody goes on with, and drops the leases of what nobody does any more. Those of this process
+/// never live so long.
 pub(super) struct ExpiredFills<'a> {
     engine: &'a Engine,
 }
@@ -38,11 +39,14 @@ impl Worker for ExpiredFills<'_> {
             let expired = metadata.expire_fills(now, self.engine.garbage_not_before()).await;
             let expired = expired.map_err(failed("give up expired fills"))?;
             report.expired_fills += expired;
-            Ok(if expired > 0 {
-                Progress::More
-            } else {
-                Progress::Done
-            })
+            if expired > 0 {
+                return Ok(Progress::More);
+            }
+            if metadata.is_shared() {
+                let dropped = metadata.expire_leases(now).await;
+                dropped.map_err(failed("drop expired leases"))?;
+            }
+            Ok(Progress::Done)
         }
         .boxed()
     }

@@ -158,7 +158,11 @@ impl From<PullError> for Problem {
                 subject,
                 source,
             } => of_upstream(&upstream, subject, source),
-            PullError::Manifest { upstream, source } => of_manifest(&upstream, &source),
+            PullError::Manifest { upstream, source } if matches!(*source, ManifestError::Schema1) => {
+                schema1(&upstream)
+            }
+            PullError::Manifest { upstream, source } => unusable(&upstream, &source.to_string()),
+            PullError::Unusable { upstream, reason } => unusable(&upstream, &reason),
             PullError::Mismatch { upstream, reason } => {
                 let message = format!("{upstream} sent a blob that cannot be used: {reason}");
                 Self::new(StatusCode::BAD_GATEWAY, ErrorCode::DigestInvalid, message).upstream(&upstream)
@@ -262,11 +266,8 @@ fn over_quota(organization: &OrganizationName, refusal: Refusal) -> Problem {
     problem
 }
 
-fn of_manifest(upstream: &str, source: &ManifestError) -> Problem {
-    if matches!(source, ManifestError::Schema1) {
-        return schema1(upstream);
-    }
-    let message = format!("{upstream} sent a manifest that cannot be used: {source}");
+fn unusable(upstream: &str, reason: &str) -> Problem {
+    let message = format!("{upstream} sent a manifest that cannot be used: {reason}");
     Problem::new(StatusCode::BAD_GATEWAY, ErrorCode::ManifestInvalid, message).upstream(upstream)
 }
 

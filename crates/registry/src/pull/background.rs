@@ -2,6 +2,8 @@
 //!
 //! There is no queue: a blob row that is marked wanted and has no bytes *is* the queue, so it survives a restart.
 
+mod due;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +24,10 @@ use super::running::Attendance;
 use crate::chain::Chain;
 use crate::clock::{Millis, millis};
 use crate::organizations::Snapshot;
+use due::Due;
 
 const PER_HOST: usize = 2;
 const IN_ALL: usize = 4;
-/// How many due blobs one look at the database brings.
-const PAGE: u32 = 256;
 /// How often blobs whose time has come are looked for.
 const TICK: Duration = Duration::from_secs(1);
 const FIRST_RETRY: Millis = 5_000;
@@ -92,6 +93,7 @@ enum Plan {
 pub(crate) struct Filler {
     engine: Arc<Engine>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    due: Due,
     tasks: HashMap<Digest, Task>,
     done: JoinSet<(Digest, Outcome)>,
     failures: HashMap<Digest, u32>,
@@ -106,6 +108,7 @@ impl Filler {
         Self {
             engine,
             snapshot,
+            due: Due::default(),
             tasks: HashMap::new(),
             done: JoinSet::new(),
             failures: HashMap::new(),
@@ -144,7 +147,7 @@ impl Filler {
     }
 
     /// Takes everything that waits, each reason once: parallel ranges of one layer leave many.
-    async fn want_all(&self, first: Nudge, nudges: &mut Nudges) {
+    async fn want_all(&mut self, first: Nudge, nudges: &mut Nudges) {
         let mut waiting = HashSet::from([first]);
         while let Ok(nudge) = nudges.0.try_recv() {
             waiting.insert(nudge);
@@ -155,34 +158,33 @@ impl Filler {
     }
 
     /// Marks what is missing; `start_due` finds it in the next round.
-    async fn want(&self, nudge: Nudge) {
+    async fn want(&mut self, nudge: Nudge) {
         let (metadata, now) = (&self.engine.metadata, self.engine.now());
         let wanted = match &nudge {
             Nudge::Image { manifest } => self.want_image(*manifest, now).await,
-            Nudge::Layer { repository, digest } => {
-                metadata.want_by_layer(*repository, digest, now).await.map(drop)
-            }
+            Nudge::Layer { repository, digest } => metadata.want_by_layer(*repository, digest, now).await,
             Nudge::ImageUnlessChild { repository, manifest } => {
                 match metadata.is_child_of_held_index(*repository, *manifest).await {
-                    Ok(true) => metadata.record_pull(*manifest).await,
+                    Ok(true) => metadata.record_pull(*manifest).await.map(|()| Vec::new()),
                     Ok(false) => self.want_image(*manifest, now).await,
                     Err(error) => Err(error),
                 }
             }
         };
-        if let Err(error) = wanted {
-            tracing::warn!(
+        match wanted {
+            Ok(wanted) => self.due.add(&self.engine, wanted),
+            Err(error) => tracing::warn!(
                 error = %Chain(&error),
                 ?nudge,
                 "blobs not marked as wanted"
-            );
+            ),
         }
     }
 
-    async fn want_image(&self, manifest: ManifestId, now: Millis) -> Result<(), MetadataError> {
+    async fn want_image(&self, manifest: ManifestId, now: Millis) -> Result<Vec<Wanted>, MetadataError> {
         let metadata = &self.engine.metadata;
         metadata.record_pull(manifest).await?;
-        metadata.want_manifest(manifest, now).await.map(drop)
+        metadata.want_manifest(manifest, now).await
     }
 
     async fn start_due(&mut self) -> Result<(), MetadataError> {
@@ -190,21 +192,28 @@ impl Filler {
             return Ok(());
         }
         let now = self.engine.now();
-        for wanted in self.engine.metadata.wanted(now, PAGE).await? {
+        for wanted in self.due.look(&self.engine, now).await? {
             if self.unattended(None) >= IN_ALL {
                 break;
             }
             match self.plan(&wanted, now) {
                 Plan::Start(order) => self.start(wanted, order),
                 Plan::Wait => {}
-                Plan::Postpone(until) => self.engine.metadata.postpone(&wanted.digest, until).await?,
-                Plan::GiveUp => {
-                    let (digest, wanted_in) = (&wanted.digest, wanted.wanted_in);
-                    self.engine.metadata.give_up(digest, wanted_in).await?;
-                }
+                Plan::Postpone(until) => self.postpone(&wanted.digest, until).await?,
+                Plan::GiveUp => self.give_up(&wanted.digest, wanted.wanted_in).await?,
             }
         }
         Ok(())
+    }
+
+    async fn postpone(&mut self, digest: &Digest, until: Millis) -> Result<(), MetadataError> {
+        self.due.postpone(digest, until);
+        self.engine.metadata.postpone(digest, until).await
+    }
+
+    async fn give_up(&mut self, digest: &Digest, wanted_in: ManifestId) -> Result<(), MetadataError> {
+        self.due.forget(digest);
+        self.engine.metadata.give_up(digest, wanted_in).await
     }
 
     /// What to do about a wanted blob that is due.
@@ -277,12 +286,13 @@ impl Filler {
         let settled = match outcome {
             Outcome::Found | Outcome::Done => {
                 self.failures.remove(&digest);
+                self.due.forget(&digest);
                 Ok(())
             }
             // Until the other replica has stored it, or may be taken over from.
             Outcome::Elsewhere => {
                 let until = now.saturating_add(millis(LEASE));
-                engine.metadata.postpone(&digest, until).await
+                self.postpone(&digest, until).await
             }
             // The failure of a fill that was joined, and that asked for another repository: still due.
             Outcome::Failed(_) if !task.fill.is_of(&task.order) => Ok(()),
@@ -294,7 +304,7 @@ impl Filler {
                 | PullError::Unknown(_),
             ) => {
                 self.failures.remove(&digest);
-                engine.metadata.give_up(&digest, task.wanted.wanted_in).await
+                self.give_up(&digest, task.wanted.wanted_in).await
             }
             Outcome::Failed(PullError::Upstream {
                 source: UpstreamError::RateLimited { retry_after, .. },
@@ -302,19 +312,16 @@ impl Filler {
             }) => {
                 let until = now.saturating_add(millis(retry_after.unwrap_or(PAUSE)));
                 self.pauses.insert(Arc::clone(&task.order.served.address), until);
-                engine.metadata.postpone(&digest, until).await
+                self.postpone(&digest, until).await
             }
             Outcome::Failed(PullError::Mismatch { .. } | PullError::Length { .. }) => {
-                engine
-                    .metadata
-                    .postpone(&digest, now.saturating_add(millis(PAUSE)))
-                    .await
+                self.postpone(&digest, now.saturating_add(millis(PAUSE))).await
             }
             Outcome::Failed(_) | Outcome::Unstored | Outcome::StorageFault => {
                 let failures = self.failures.entry(digest.clone()).or_default();
                 let wait = (FIRST_RETRY << (*failures).min(10)).min(LONGEST_RETRY);
                 *failures += 1;
-                engine.metadata.postpone(&digest, now.saturating_add(wait)).await
+                self.postpone(&digest, now.saturating_add(wait)).await
             }
         };
         if let Err(error) = settled {

@@ -33,6 +33,10 @@ pub(crate) enum PullError {
         source: Arc<ManifestError>,
     },
 
+    /// The same, as another replica found it.
+    #[error("read the manifest that {upstream} sent: {reason}")]
+    Unusable { upstream: Arc<str>, reason: Arc<str> },
+
     /// Upstream's bytes do not hash to the digest, or are not as many as declared (B3, B10).
     #[error("verify the blob that {upstream} sent: {reason}")]
     Mismatch { upstream: Arc<str>, reason: Arc<str> },

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use quayside_config::organizations::Organization;
 use quayside_metadata::{Admission, Admitted, Content, HeldBy, Hold, OrganizationId, Renewal};
 use quayside_oci::{Digest, Kind, Reference, RepositoryName, Tag};
@@ -366,17 +367,23 @@ impl Engine {
                 return self.reread(key).await.map(|ready| (ready, CacheStatus::Hit));
             }
         }
-        let body = self
-            .get_manifest(served, &key.1, &Reference::Digest(key.2.clone()))
-            .await?;
-        let manifest = parse(served, &body)?;
-        let content = Content::New {
-            media_type: &manifest.media_type,
-            body: &body.body,
-            manifest: &manifest,
+        let reference = Reference::Digest(key.2.clone());
+        let fetch = async {
+            let body = self.get_manifest(served, &key.1, &reference).await?;
+            let manifest = parse(served, &body)?;
+            let content = Content::New {
+                media_type: &manifest.media_type,
+                body: &body.body,
+                manifest: &manifest,
+            };
+            self.admit_pin(served, key, content).await?;
+            self.reread(key).await
         };
-        self.admit_pin(served, key, content).await?;
-        self.reread(key).await.map(|ready| (ready, CacheStatus::Miss))
+        let fetched = self
+            .fetch(key.0, &key.1, &reference)
+            .once(|| self.find_held(key), fetch.boxed())
+            .await;
+        fetched.map(|ready| (ready, CacheStatus::Miss))
     }
 
     /// What was admitted is served, though another pull may have pruned it already.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use quayside_metadata::{Admission, Admitted, Content, Hold, OrganizationId};
 use quayside_oci::{Digest, Manifest, Reference, RepositoryName, Tag};
 use quayside_upstream::{ManifestBody, UpstreamError};
@@ -180,8 +181,15 @@ impl Engine {
     async fn move_tag(&self, served: &Served, key: &TagKey, entry: Arc<TagEntry>, asked: Asked) -> Refreshed {
         match (self.take_stored(served, key, asked.digest()).await, asked) {
             (Ok(Some(moved)), _) => Refreshed::Stored(moved),
-            (Ok(None), Asked::Body(body)) => settle(entry, self.fetch_tag(served, key, Some(body)).await),
-            (Ok(None), Asked::Digest(_)) => settle(entry, self.fetch_tag(served, key, None).await),
+            (Ok(None), Asked::Body(body)) => settle(entry, self.store_tag(served, key, body).await),
+            (Ok(None), Asked::Digest(digest)) => {
+                let moved = Moved {
+                    from: &entry,
+                    to: digest,
+                };
+                let fetched = self.fetch_tag(served, key, Some(&moved)).await;
+                settle(Arc::clone(&entry), fetched)
+            }
             (Err(error), _) => Refreshed::Failed(error),
         }
     }
@@ -274,20 +282,53 @@ impl Engine {
         }
     }
 
-    /// M2: gets the manifest (unless a check brought it already), verifies and stores it.
+    /// M2: gets the manifest, or lets another replica get it, verifies and stores it.
     async fn fetch_tag(
         &self,
         served: &Served,
         key: &TagKey,
-        body: Option<ManifestBody>,
+        moved: Option<&Moved<'_>>,
     ) -> Result<Arc<TagEntry>, PullError> {
-        let body = match body {
-            Some(body) => body,
-            None => {
-                self.get_manifest(served, &key.1, &Reference::Tag(key.2.clone()))
-                    .await?
-            }
+        let reference = Reference::Tag(key.2.clone());
+        let fetch = async {
+            let body = self.get_manifest(served, &key.1, &reference).await?;
+            self.store_tag(served, key, body).await
         };
+        self.fetch(key.0, &key.1, &reference)
+            .once(|| self.find_fetched(served, key, moved), fetch.boxed())
+            .await
+    }
+
+    /// What another replica has fetched since this one looked.
+    async fn find_fetched(
+        &self,
+        served: &Served,
+        key: &TagKey,
+        moved: Option<&Moved<'_>>,
+    ) -> Result<Option<Arc<TagEntry>>, PullError> {
+        let row = self.read_tag(key).await?;
+        let is_new = |entry: &Arc<TagEntry>| moved.is_none_or(|moved| entry.ready.id != moved.from.ready.id);
+        let live = row.filter(|entry| entry.facts().is_live(self.now()));
+        if let Some(entry) = live.filter(is_new) {
+            return Ok(Some(entry));
+        }
+        let Some(moved) = moved else {
+            return Ok(None);
+        };
+        // Under another tag, or by its digest.
+        let stored = self.metadata.manifest(key.0, key.1.as_str(), &moved.to).await?;
+        match stored {
+            Some(_) => self.take_stored(served, key, &moved.to).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn store_tag(
+        &self,
+        served: &Served,
+        key: &TagKey,
+        body: ManifestBody,
+    ) -> Result<Arc<TagEntry>, PullError> {
         let manifest = parse(served, &body)?;
         let content = Content::New {
             media_type: &manifest.media_type,
@@ -331,6 +372,12 @@ impl Asked {
     }
 }
 
+/// A tag that points elsewhere than its row says.
+struct Moved<'a> {
+    from: &'a TagEntry,
+    to: Digest,
+}
+
 pub(crate) fn upstream_error(served: &Served, source: UpstreamError) -> PullError {
     PullError::Upstream {
         upstream: Arc::clone(&served.address),
@@ -358,7 +405,7 @@ fn settle(entry: Arc<TagEntry>, fetched: Result<Arc<TagEntry>, PullError>) -> Re
             };
             Refreshed::Unconfirmed(entry, Unconfirmed::Failed(error, answer))
         }
-        Err(error @ PullError::Manifest { .. }) => {
+        Err(error @ (PullError::Manifest { .. } | PullError::Unusable { .. })) => {
             Refreshed::Unconfirmed(entry, Unconfirmed::Failed(error, Answer::Unusable))
         }
         Err(error) => Refreshed::Failed(error),

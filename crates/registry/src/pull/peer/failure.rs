@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quayside_metadata::OrganizationId;
-use quayside_upstream::UpstreamError;
+use quayside_upstream::{Forbidden, UpstreamError};
 use serde::{Deserialize, Serialize};
 
 use crate::pull::error::{PullError, Subject};
@@ -32,7 +32,7 @@ enum Reason {
 /// [`UpstreamError`], as far as it is an answer or the lack of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum Cause {
+pub(crate) enum Cause {
     NotFound {
         name_unknown: bool,
         message: Option<String>,
@@ -76,6 +76,15 @@ enum Cause {
         host: String,
         reason: String,
     },
+    Forbidden {
+        address: String,
+        reason: String,
+    },
+    TooLarge {
+        host: String,
+        limit: usize,
+    },
+    Schema1,
 }
 
 /// What another replica saw; the log there knows more.
@@ -149,7 +158,8 @@ impl Failure {
 }
 
 impl Cause {
-    fn of(error: &UpstreamError) -> Option<Self> {
+    /// Nothing for what the client of the upstream keeps to itself.
+    pub(crate) fn of(error: &UpstreamError) -> Option<Self> {
         Some(match error.clone() {
             UpstreamError::NotFound {
                 name_unknown,
@@ -171,11 +181,14 @@ impl Cause {
             UpstreamError::Broken { host, reason, .. } => Self::Broken { host, reason },
             UpstreamError::Invalid { host, reason } => Self::Invalid { host, reason },
             UpstreamError::RedirectRefused { host, reason } => Self::RedirectRefused { host, reason },
+            UpstreamError::Forbidden(Forbidden { address, reason }) => Self::Forbidden { address, reason },
+            UpstreamError::TooLarge { host, limit } => Self::TooLarge { host, limit },
+            UpstreamError::Schema1 => Self::Schema1,
             _ => return None,
         })
     }
 
-    fn into_upstream(self) -> UpstreamError {
+    pub(crate) fn into_upstream(self) -> UpstreamError {
         let source: Arc<dyn Error + Send + Sync> = Arc::new(Elsewhere);
         match self {
             Self::NotFound {
@@ -201,6 +214,9 @@ impl Cause {
             Self::Broken { host, reason } => UpstreamError::Broken { host, reason, source },
             Self::RedirectRefused { host, reason } => UpstreamError::RedirectRefused { host, reason },
             Self::Invalid { host, reason } => UpstreamError::Invalid { host, reason },
+            Self::Forbidden { address, reason } => UpstreamError::Forbidden(Forbidden { address, reason }),
+            Self::TooLarge { host, limit } => UpstreamError::TooLarge { host, limit },
+            Self::Schema1 => UpstreamError::Schema1,
         }
     }
 }
