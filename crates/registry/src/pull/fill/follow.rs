@@ -84,7 +84,8 @@ impl Filling<'_, '_> {
     /// What upstream told another repository is not the last word here, unless the bytes that we have are wrong (B11).
     fn hear_failure(&mut self, failure: Failure, from: u64) -> Result<Asked, Stopped> {
         let same = failure.is_of(&self.order.origin());
-        if !same && !(failure.taints() && from > 0) {
+        let last_word = same || (failure.taints() && from > 0);
+        if !last_word {
             return Ok(Asked::Nothing);
         }
         if let Some(origin) = failure.origin().filter(|_| !same) {
