@@ -5,6 +5,7 @@ mod sqlite;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use quayside_failpoints::Steps;
@@ -24,6 +25,9 @@ pub(crate) enum Engine {
 
 /// How often a transaction is run that others are in the way of.
 const ATTEMPTS: u32 = 4;
+
+/// How long it waits, once, twice and three times, so that they can go on.
+const PAUSE: Duration = Duration::from_millis(10);
 
 impl Engine {
     pub(crate) async fn open_sqlite(path: &Path) -> Result<Self, MetadataError> {
@@ -78,10 +82,11 @@ impl Engine {
     {
         let engine = Arc::clone(self);
         let task = tokio::spawn(async move {
-            for _ in 1..ATTEMPTS {
+            for attempt in 1..ATTEMPTS {
                 if let Run::Ended(result) = engine.attempt(&data, &work).await {
                     return result;
                 }
+                tokio::time::sleep(PAUSE * attempt).await;
             }
             match engine.attempt(&data, &work).await {
                 Run::Ended(result) => result,

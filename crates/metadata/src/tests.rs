@@ -12,9 +12,11 @@ mod inspection;
 mod lease;
 mod listing;
 mod organization;
+mod outages;
 mod plan;
 mod prune;
 mod quota;
+mod races;
 mod random;
 mod referrers;
 mod renewal;
@@ -30,6 +32,7 @@ macro_rules! contracts {
     (
         both { $($module:ident: $($name:ident),+ $(,)?;)+ }
         sqlite { $($alone:ident: $($lone:ident),+ $(,)?;)+ }
+        postgres { $($shared:ident: $($several:ident),+ $(,)?;)+ }
     ) => {
         mod sqlite {
             $($(
@@ -70,6 +73,10 @@ macro_rules! contracts {
                     $($((
                         concat!(stringify!($module), "::", stringify!($name)),
                         |db| Box::pin(super::$module::$name(db)),
+                    ),)+)+
+                    $($((
+                        concat!(stringify!($shared), "::", stringify!($several)),
+                        |db| Box::pin(super::$shared::$several(db)),
                     ),)+)+
                 ];
                 super::databases::hold(contracts).await;
@@ -259,5 +266,21 @@ contracts! {
             work_does_not_grow_with_what_is_alive;
         failure:
             writes_again_after_the_disk_was_full;
+    }    postgres {
+        races:
+            collector_waits_for_an_admission,
+            admission_waits_for_the_collector,
+            commit_waits_for_the_collector,
+            collector_waits_for_a_commit,
+            second_admission_sees_what_the_first_has_counted,
+            one_of_two_has_the_tag,
+            sweeper_waits_for_a_pin,
+            pin_waits_for_the_sweeper,
+            content_is_taken_back_once,
+            index_does_not_count_a_child_that_is_collected,
+            collector_spares_a_child_that_is_counted,
+            file_is_applied_by_one_after_the_other,
+            conflicts_are_tried_again,
+            deadlock_is_tried_again;
     }
 }

@@ -13,7 +13,7 @@ use crate::process::{self, NOBODY, Process, User};
 /// The role that owns everything in it; there is no password.
 const ROLE: &str = "quayside";
 /// What it is told at every start. Nothing has to survive a loss of power here but where a test says so.
-const HASTE: [&str; 3] = ["fsync=off", "full_page_writes=off", "synchronous_commit=off"];
+const HASTE: [&str; 2] = ["fsync=off", "full_page_writes=off"];
 
 /// Where a server is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

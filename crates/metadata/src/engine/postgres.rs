@@ -70,7 +70,11 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     pub(crate) async fn open(settings: &PostgresSettings) -> Result<Self, MetadataError> {
-        let options = PgConnectOptions::from_str(settings.url.expose_secret())
+        let url = settings.url.expose_secret();
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Err(MetadataError::Url);
+        }
+        let options = PgConnectOptions::from_str(url)
             // The text of the error repeats parts of the URL.
             .map_err(|_| MetadataError::Url)?
             .application_name("quayside")

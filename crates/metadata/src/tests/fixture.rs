@@ -21,7 +21,7 @@ pub(super) struct Fixture {
     pub(super) acme: OrganizationId,
     pub(super) directory: tempfile::TempDir,
     /// Of the database, where it is a server's.
-    url: Option<String>,
+    pub(super) url: Option<String>,
 }
 
 /// How many cases are tried, in the short form and in the long one.
@@ -84,6 +84,11 @@ impl Fixture {
         self.metadata.close().await;
         let metadata = open(self.directory.path(), self.url.as_ref()).await;
         Self { metadata, ..self }
+    }
+
+    /// The same database as another process has it.
+    pub(super) async fn another(&self) -> Metadata {
+        open(self.directory.path(), self.url.as_ref()).await
     }
 
     /// A second organization beside `acme`.
