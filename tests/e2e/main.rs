@@ -15,6 +15,7 @@ mod formats;
 mod freshness;
 mod herd;
 mod hostile;
+mod intents;
 mod lifetime;
 mod listing;
 mod logins;

@@ -15,6 +15,8 @@ use crate::clock::Millis;
 
 /// How long a replica that says nothing counts as reachable.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a transfer may stand still before the replica is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(1);
 /// A failure is a few lines.
 const LONGEST_FAILURE: u64 = 64 << 10;
 
@@ -39,7 +41,7 @@ pub(crate) enum Opened {
 /// Why a replica could not be read from. Who follows it does without.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerError {
-    /// It did not answer within 2 s, or sent nothing for that long.
+    /// It did not answer within 2 s, or sent nothing for one.
     #[error("hear from the replica in time")]
     Silent,
     #[error("ask the replica")]
@@ -121,7 +123,7 @@ pub(crate) struct PeerBody(reqwest::Response);
 impl PeerBody {
     /// The next bytes; `None` at the end, which is where the announced length ends.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, PeerError> {
-        match tokio::time::timeout(PATIENCE, self.0.chunk()).await {
+        match tokio::time::timeout(SILENCE, self.0.chunk()).await {
             Ok(chunk) => Ok(chunk?),
             Err(_) => Err(PeerError::Silent),
         }

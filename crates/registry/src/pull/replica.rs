@@ -198,3 +198,79 @@ impl Drop for Announcement {
 fn lock(table: &Table) -> std::sync::MutexGuard<'_, HashMap<String, Entry>> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use quayside_metadata::OrganizationId;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::auth::key::SigningKeys;
+    use crate::auth::peer::PeerTokens;
+    use crate::pull::error::PullError;
+    use crate::pull::resume::Origin;
+
+    const TOKEN: &str = "0a1b";
+
+    fn replica() -> Replica {
+        let keys = SigningKeys::parse(&"01".repeat(32)).unwrap();
+        Replica::new(None, Peers::new(PeerTokens::new(&keys)).unwrap())
+    }
+
+    fn origin() -> Origin {
+        (OrganizationId(1), "app".parse().unwrap())
+    }
+
+    fn digest(byte: &str) -> Digest {
+        format!("sha256:{}", byte.repeat(32)).parse().unwrap()
+    }
+
+    fn announced(replica: &Replica) -> Announcement {
+        let fill = Fill::new(origin(), CancellationToken::new());
+        replica.announce(TOKEN, &digest("ab"), &fill)
+    }
+
+    fn failure() -> Failure {
+        let error = PullError::Mismatch {
+            upstream: "up.example".into(),
+            reason: "wrong".into(),
+        };
+        Failure::of(&origin(), &error).unwrap()
+    }
+
+    /// B2: a fill is told of for as long as it runs, and only as the blob that it is.
+    #[test]
+    fn a_fill_is_found_while_it_runs_under_its_own_digest() {
+        let replica = replica();
+        let announcement = announced(&replica);
+        assert!(matches!(
+            replica.find(TOKEN, &digest("ab")),
+            Some(Told::Running(_))
+        ));
+        assert!(replica.find(TOKEN, &digest("cd")).is_none());
+        drop(announcement);
+        assert!(replica.find(TOKEN, &digest("ab")).is_none());
+    }
+
+    /// B3: a replica that comes back for the rest of a blob that failed is told so.
+    #[test]
+    fn a_failure_is_remembered_under_the_same_digest() {
+        let replica = replica();
+        announced(&replica).fail(failure());
+        let told = replica.find(TOKEN, &digest("ab"));
+        assert!(matches!(told, Some(Told::Failed(told)) if told == failure()));
+        assert!(replica.find(TOKEN, &digest("cd")).is_none());
+    }
+
+    /// G3: only rows that are in the database are renewed, and none that its fill is about to take out.
+    #[test]
+    fn a_row_is_renewed_from_when_it_is_written_until_it_goes() {
+        let replica = replica();
+        let announcement = announced(&replica);
+        assert!(replica.recorded().is_empty());
+        announcement.recorded();
+        assert_eq!(replica.recorded().len(), 1);
+        announcement.settled();
+        assert!(replica.recorded().is_empty());
+    }
+}
