@@ -36,6 +36,7 @@ use crate::organizations::Snapshot;
 use crate::pull::background::{self, Filler, Nudges};
 use crate::pull::backoff::Backoffs;
 use crate::pull::flights::Flights;
+use crate::pull::outage::Outage;
 use crate::pull::passthrough::Gates;
 use crate::pull::peer::Peers;
 use crate::pull::readers::{self, Readers};
@@ -298,6 +299,7 @@ async fn engine(
     let places = Places::of(config)?;
     let metadata = open::database(config, &places, Patience::SERVER).await?;
     let store = open::storage(config, &places, Patience::SERVER).await?;
+    tracing::info!(database = places.database, storage = places.storage, "opened");
     let pair = Pair {
         store: &store,
         metadata: &metadata,
@@ -333,6 +335,7 @@ async fn engine(
         grace: config.gc.grace,
         delivery: delivery(&config.storage),
         readers: Readers::default(),
+        outage: Outage::default(),
         warm: Warm::new(config.gc.grace),
         renewals: Renewals::default(),
         backoffs: Backoffs::default(),

@@ -13,6 +13,7 @@ pub(crate) mod fill;
 pub(crate) mod flights;
 pub(crate) mod freshness;
 pub(crate) mod manifests;
+pub(crate) mod outage;
 pub(crate) mod passthrough;
 pub(crate) mod peer;
 pub(crate) mod pruned;
@@ -95,6 +96,7 @@ pub(crate) struct Engine {
     pub(crate) grace: Duration,
     pub(crate) delivery: stored::Delivery,
     pub(crate) readers: readers::Readers,
+    pub(crate) outage: outage::Outage,
     pub(crate) warm: warm::Warm,
     pub(crate) renewals: renewals::Renewals,
     pub(crate) backoffs: backoff::Backoffs,

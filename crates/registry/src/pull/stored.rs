@@ -3,11 +3,11 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _};
-use quayside_blobs::{Blob, Frames, OpenError, StorageKey};
+use quayside_blobs::{Blob, Frames, OpenError, ReadError, StorageKey};
 
 use super::Engine;
 use super::blobs::BodyError;
@@ -61,6 +61,21 @@ pub(super) enum Opened {
 impl Engine {
     /// Opens a stored blob, or finds where the client is to fetch it.
     pub(super) async fn open_stored(&self, key: &StorageKey, size: u64) -> Result<Opened, OpenError> {
+        if self.delivery == Delivery::Files {
+            return self.store.open(key, size).await.map(Opened::Here);
+        }
+        if let Some(fault) = self.outage.at(Instant::now()) {
+            return Err(OpenError::Io(fault));
+        }
+        let opened = self.open_in_bucket(key, size).await;
+        match &opened {
+            Err(OpenError::Io(fault)) => self.outage.failed(fault, Instant::now()),
+            _ => self.outage.ended(),
+        }
+        opened
+    }
+
+    async fn open_in_bucket(&self, key: &StorageKey, size: u64) -> Result<Opened, OpenError> {
         if self.delivery == Delivery::Redirected {
             let life = self.grace.min(LONGEST_LIFE);
             let now = SystemTime::UNIX_EPOCH + since_epoch(self.now());
@@ -129,6 +144,9 @@ impl Sending {
                 Err(error) => error,
             },
         };
+        if let ReadError::Storage(fault) = &error {
+            self.engine.outage.failed(fault, Instant::now());
+        }
         let Some(order) = self.order.take() else {
             return Some(Err(BodyError::Read(error)));
         };
