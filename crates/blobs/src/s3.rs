@@ -2,6 +2,7 @@
 
 mod bucket;
 mod client;
+mod connections;
 mod credentials;
 mod deletion;
 mod identity;
@@ -29,7 +30,8 @@ pub use self::{
     upload::Patience,
 };
 use crate::{
-    Arriving, Backend, DeleteError, Found, OpenError, Opened, StorageId, StorageKey, StoreError, Upload,
+    Arriving, Backend, DeleteError, Found, OpenError, Opened, StorageFault, StorageId, StorageKey,
+    StoreError, Upload,
     directory::{Lock, take_spool},
     frames::Buffers,
 };
@@ -52,7 +54,14 @@ impl S3 {
         patience: Patience,
     ) -> Result<Self, StoreError> {
         let lock = take_spool(&settings.spool)?;
-        let clients = Clients::new(settings).await;
+        let clients = Clients::new(settings).await.map_err(|error| {
+            let refusal = Refusal::broken(&error);
+            StoreError::Storage(StorageFault::bucket(
+                "set up TLS for objects",
+                &settings.bucket,
+                refusal,
+            ))
+        })?;
         let bucket = Bucket::new(&clients, &settings.bucket, &settings.prefix);
         if settings.versioned == Versioned::Refused {
             bucket.refuse_versions().await?;

@@ -11,10 +11,7 @@ use aws_sdk_s3::{
     config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation},
 };
 
-use super::{PathStyle, S3Credentials, S3Settings, credentials::FromFiles};
-
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(3);
+use super::{PathStyle, S3Credentials, S3Settings, connections::Connections, credentials::FromFiles};
 
 /// How long the beginning of an answer may take.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -49,22 +46,22 @@ pub(super) struct Clients {
 
 impl Clients {
     /// Sets the clients up; talks to no bucket.
-    pub(super) async fn new(settings: &S3Settings) -> Self {
+    pub(super) async fn new(settings: &S3Settings) -> Result<Self, rustls::Error> {
         let shared = shared(settings).await;
         let endpoint = settings.endpoint.as_deref();
         let public = settings.public_endpoint.as_deref().or(endpoint);
-        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT);
-        let patient = config(&shared, settings, endpoint).timeout_config(timeouts.clone().build());
-        let prompt = timeouts
-            .read_timeout(ANSWER)
+        let connections = Connections::new()?;
+        let config = |endpoint| config(&shared, settings, endpoint).http_client(connections.clone());
+        let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(ANSWER)
             .operation_timeout(CALL);
-        let prompt = config(&shared, settings, endpoint).timeout_config(prompt.build());
-        Self {
+        let prompt = config(endpoint).timeout_config(timeouts.build());
+        let patient = config(endpoint).timeout_config(TimeoutConfig::disabled());
+        Ok(Self {
             prompt: Client::from_conf(prompt.build()),
             patient: Client::from_conf(patient.build()),
-            urls: Client::from_conf(config(&shared, settings, public).build()),
-        }
+            urls: Client::from_conf(config(public).build()),
+        })
     }
 }
 
