@@ -3,6 +3,7 @@
 mod away;
 mod bucket_away;
 mod database_away;
+mod program;
 mod readers;
 mod redirect;
 mod scrub;

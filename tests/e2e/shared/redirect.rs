@@ -2,9 +2,15 @@
 
 use http::Method;
 use quayside_test_servers::s3_door::Operation;
-use quayside_tests::fake::FakeUpstream;
+use quayside_tests::containerd::{Containerd, Version};
+use quayside_tests::fake::{FakeUpstream, Kind};
 use quayside_tests::house::{Answer, HouseBuilder, Organization};
+use quayside_tests::image_copy::ImageCopy;
 use quayside_tests::images::Image;
+use quayside_tests::images::archive::random_layer;
+use quayside_tests::reachable;
+use quayside_tests::skopeo::Skopeo;
+use quayside_tests::tools::Platforms;
 use serde_json::json;
 
 use super::{Ground, Scene};
@@ -73,6 +79,39 @@ async fn a_stored_blob_is_fetched_from_the_bucket() {
         .await;
     assert_eq!(unchanged.status, 304);
     assert_eq!(scene.fetches(), 1);
+}
+
+/// B7: real clients go where they are sent: the library of Debian's podman, of today's, and containerd, which resumes
+/// and asks for ranges.
+#[tokio::test(flavor = "multi_thread")]
+async fn real_clients_fetch_from_the_bucket() {
+    // Under another name than the registry's, as clients send their token to whoever has the same.
+    let (ground, upstream) = (Ground::new(), FakeUpstream::start().await);
+    let public = format!("http://localhost:{}", ground.door.address().port());
+    let image = Image::builder().platform("linux", "amd64");
+    let image = image
+        .archive(random_layer(1, 3 << 20))
+        .archive(random_layer(2, 1000));
+    let image = image.build();
+    upstream.push("app", "1", &image);
+    let house = reachable::house()
+        .database(&ground.url)
+        .blobs_in_bucket(&ground.bucket);
+    let builder = redirecting(house).config("/storage/s3/publicEndpoint", public.into());
+    let house = builder.organization(Organization::of(&upstream)).start().await;
+    house.manifest("app", "1").await.assert_body(image.body());
+    for blob in image.blobs() {
+        house.blob("app", &blob.digest).await.assert_body(&blob.bytes);
+        house.stored(&blob.digest).await;
+    }
+    let name = format!("{}/acme/app:1", house.authority());
+    ground.door.forget();
+    Skopeo::new().copy(&name, Platforms::Own).await.ok();
+    ImageCopy::new().copy(&name).await.ok();
+    let containerd = Containerd::start(Version::Two).await;
+    containerd.pull(&name).await.ok();
+    assert!(ground.door.count(Operation::GetObject) >= 9);
+    assert_eq!(upstream.count_kind(&Method::GET, Kind::Blob), 3);
 }
 
 /// B7: what is still arriving is streamed, and so is everything unless redirects are turned on.

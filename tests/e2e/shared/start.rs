@@ -73,6 +73,17 @@ async fn a_bucket_that_does_not_belong_is_refused() {
     start(&ground.url, &ground.bucket).start().await;
 }
 
+/// C4: a directory of its own for each replica is no storage that they share.
+#[tokio::test]
+async fn a_private_disk_for_each_replica_is_refused() {
+    let ground = Ground::new();
+    let build = || House::builder().database(&ground.url);
+    let mut first = build().start().await;
+    refused(build(), &["/blobs", "quayside at", "storage adopt"]).await;
+    first.restart().await;
+    assert_eq!(first.admin("/livez").await.status, 200);
+}
+
 /// G2: a bucket that keeps what is deleted is refused unless that is wanted.
 #[tokio::test]
 async fn a_versioned_bucket_is_refused_unless_it_is_allowed() {
