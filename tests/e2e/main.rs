@@ -30,6 +30,7 @@ mod prune_plan;
 mod quota;
 mod referrers;
 mod renewals;
+mod replicas;
 mod scene;
 mod scrub;
 mod shared;

@@ -343,7 +343,7 @@ impl MakeRun {
 }
 
 /// The program, built in the profile of this test.
-async fn binary(edition: Edition) -> PathBuf {
+pub(crate) async fn binary(edition: Edition) -> PathBuf {
     static PLAIN: OnceCell<PathBuf> = OnceCell::const_new();
     static FAILPOINTS: OnceCell<PathBuf> = OnceCell::const_new();
     let built = match edition {
