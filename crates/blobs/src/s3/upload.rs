@@ -24,13 +24,16 @@ use futures::{FutureExt, future::BoxFuture};
 use quayside_oci::{Algorithm, Digest};
 use tokio::task::JoinHandle;
 
-use self::{gate::Gate, multipart::Multipart, parts::PART};
+use self::{gate::Gate, multipart::Multipart, parts::PART, patience::Tries};
 use super::{Bucket, Refusal};
 use crate::{
     Arriving, Progress, Spool, SpoolFile, StorageFault, StorageKey, StoreError, Upload, frames::Buffers,
 };
 
 pub use self::patience::Patience;
+
+/// What blobs are to whoever reads them from the bucket (B7).
+const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// Everything that the uploads of one store have in common.
 #[derive(Debug)]
@@ -153,6 +156,14 @@ impl Freight {
             )),
             Progress::Running { .. } | Progress::Verified => Ok(()),
         }
+    }
+
+    /// Waits before a call is made again that a blob needs before all of it is there.
+    async fn again(&self, tries: &mut Tries, refusal: Refusal) -> Result<(), Refusal> {
+        if matches!(self.spool.progress(), Progress::Running { .. }) {
+            tries.have_time();
+        }
+        tries.again(refusal).await
     }
 
     fn refused(&self, action: &'static str, refusal: Refusal) -> StorageFault {

@@ -10,7 +10,7 @@ use quayside_failpoints::pass;
 
 use super::{
     super::{Refusal, client::once},
-    Freight, Sent,
+    CONTENT_TYPE, Freight, Sent,
     multipart::Multipart,
     parts::Tag,
     patience::{Patience, Pulse, attended},
@@ -108,6 +108,7 @@ async fn try_put(freight: &Freight) -> Result<(), Refusal> {
         .bucket
         .client
         .put_object()
+        .content_type(CONTENT_TYPE)
         .bucket(&uploads.bucket.name)
         .key(&freight.object)
         .content_length(freight.size().cast_signed())

@@ -6,7 +6,7 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     super::Refusal,
-    Freight, Uploads,
+    CONTENT_TYPE, Freight, Uploads,
     patience::{Pulse, attended},
 };
 use crate::StorageFault;
@@ -40,7 +40,7 @@ impl Multipart {
             let creation = tokio::spawn(try_create(freight.clone()));
             match creation.await {
                 Ok(Ok(multipart)) => return Ok(multipart),
-                Ok(Err(refusal)) => tries.again(refusal).await.map_err(refused)?,
+                Ok(Err(refusal)) => freight.again(&mut tries, refusal).await.map_err(refused)?,
                 Err(error) => return Err(refused(Refusal::Transport(error.to_string()))),
             }
         }
@@ -62,6 +62,7 @@ async fn try_create(freight: Freight) -> Result<Multipart, Refusal> {
     let call = bucket
         .client
         .create_multipart_upload()
+        .content_type(CONTENT_TYPE)
         .bucket(&bucket.name)
         .key(object);
     let answer = attended(&Pulse::default(), uploads.patience.silence, call.send()).await;

@@ -79,8 +79,8 @@ async fn send_part(freight: &Freight, multipart: &Multipart, part: Part) -> Resu
                 pass("upload blob: part sent");
                 return Ok(tag);
             }
-            Err(refusal) => tries
-                .again(refusal)
+            Err(refusal) => freight
+                .again(&mut tries, refusal)
                 .await
                 .map_err(|refusal| freight.refused("upload part of blob", refusal))?,
         }

@@ -29,7 +29,7 @@ const ASSEMBLED_IN_A_SECOND: u64 = 64 << 20;
 pub struct Patience {
     /// A call on which nothing has moved for so long is broken off, after at most twice as long.
     pub silence: Duration,
-    /// A call that fails is tried again for so long.
+    /// A call that fails is tried again for so long; one that serves a blob which still arrives, as long as that is so.
     pub outage: Duration,
 }
 
@@ -54,6 +54,7 @@ impl Patience {
 
     pub(super) fn tries(self) -> Tries {
         Tries {
+            outage: self.outage,
             deadline: Instant::now() + self.outage,
             pause: PAUSE,
         }
@@ -94,11 +95,17 @@ pub(super) async fn attended<T>(
 /// The tries of one call.
 #[derive(Debug)]
 pub(super) struct Tries {
+    outage: Duration,
     deadline: Instant,
     pause: Duration,
 }
 
 impl Tries {
+    /// Nobody waits for the end of the call yet.
+    pub(super) fn have_time(&mut self) {
+        self.deadline = Instant::now() + self.pause + self.outage;
+    }
+
     /// Waits before the next try, unless the refusal stays or such ones have come for too long.
     pub(super) async fn again(&mut self, refusal: Refusal) -> Result<(), Refusal> {
         if trouble::kind(&refusal) != Kind::Passing || Instant::now() + self.pause > self.deadline {

@@ -166,6 +166,34 @@ async fn tells_of_an_early_failure_at_the_end() {
     assert_same(&received, &bytes);
 }
 
+/// O2: as long as bytes still arrive, nobody waits for the bucket, and it may be away for any time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outlasts_any_outage_while_bytes_still_arrive() {
+    let patience = Patience {
+        outage: Duration::from_millis(300),
+        ..SHORT
+    };
+    let depot = Depot::on(Versitygw::start(), Versions::Off, patience, |_| {})
+        .await
+        .unwrap();
+    depot.door.break_all(Operation::UploadPart, Fault::SlowDown);
+    let bytes = content(2 * PART + 5, 9);
+    let mut filling = begin(&depot.store, &bytes).await;
+    append(&mut filling, &bytes.slice(..2 * PART), MIB).await;
+    // Two parts, each tried more often than fits into the patience: four times, and each time twice.
+    eventually("parts are tried again and again", || async {
+        depot.door.count(Operation::UploadPart) >= 16
+    })
+    .await;
+    depot.door.heal();
+    append(&mut filling, &bytes.slice(2 * PART..), MIB).await;
+    filling.verify().await.unwrap();
+    let key = key_of(&filling, &bytes);
+    within(filling.commit(&key)).await.unwrap();
+    let blob = depot.store.open(&key, bytes.len() as u64).await.unwrap();
+    assert_same(&whole(&blob).await, &bytes);
+}
+
 /// O2: a bucket that is gone for shorter than a fill waits loses none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outlasts_a_bucket_that_comes_back() {
