@@ -116,3 +116,106 @@ impl fmt::Display for Note {
         formatter.write_str(&text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::error::Problem;
+    use crate::pull::flights::Vanished;
+    use quayside_oci::Manifest;
+
+    fn upstream(source: UpstreamError) -> PullError {
+        PullError::Upstream {
+            upstream: "up.example".into(),
+            subject: Subject::Manifest,
+            source,
+        }
+    }
+
+    fn manifest(body: &str) -> PullError {
+        PullError::Manifest {
+            upstream: "up.example".into(),
+            source: Arc::new(Manifest::parse(body.as_bytes(), None).unwrap_err()),
+        }
+    }
+
+    fn across(error: &PullError) -> Option<PullError> {
+        let note = Note::new(error, 7)?;
+        let lease = Lease {
+            holder: "another".to_owned(),
+            expires_at: 9,
+            note: Some(note.to_string()),
+        };
+        let read = Note::of(&lease);
+        assert_eq!(read.as_ref().map(|read| read.failed_at), Some(7));
+        read?.into_error()
+    }
+
+    /// M8, M12, Q7: the clients of a replica that waited are told exactly what those of the fetching one are.
+    #[test]
+    fn a_failure_is_told_alike_on_all_replicas() {
+        let host = || "up.example".to_owned();
+        let forbidden = quayside_upstream::Forbidden {
+            address: "10.0.0.1".to_owned(),
+            reason: "it is private".to_owned(),
+        };
+        let failures = [
+            upstream(UpstreamError::Schema1),
+            upstream(UpstreamError::TooLarge {
+                host: host(),
+                limit: 4 << 20,
+            }),
+            upstream(UpstreamError::Forbidden(forbidden)),
+            upstream(UpstreamError::RateLimited {
+                host: host(),
+                retry_after: None,
+            }),
+            manifest("{}"),
+            manifest("no JSON"),
+            manifest(r#"{"schemaVersion":1,"fsLayers":[],"history":[]}"#),
+            PullError::Quota {
+                organization: "acme".parse().unwrap(),
+                refusal: Refusal {
+                    quota_bytes: 10,
+                    used_bytes: 7,
+                    needed_bytes: 5,
+                },
+            },
+        ];
+        for error in failures {
+            let there = across(&error).unwrap_or_else(|| panic!("{error:?} is not told"));
+            // And by the next one.
+            let further = across(&there).unwrap_or_else(|| panic!("{there:?} is not told"));
+            let [here, there, further] = [error, there, further].map(|error| {
+                let problem = format!("{:?}", Problem::from(error));
+                problem.split("cause:").next().unwrap().to_owned()
+            });
+            assert_eq!(here, there);
+            assert_eq!(here, further);
+        }
+    }
+
+    /// M2: a replica's own trouble is nobody else's: the next one tries by itself.
+    #[test]
+    fn a_replicas_own_trouble_is_not_told() {
+        assert_eq!(Note::new(&PullError::Stopping, 7), None);
+        assert_eq!(Note::new(&PullError::Vanished(Vanished), 7), None);
+        assert_eq!(Note::new(&PullError::Unknown(Subject::Manifest), 7), None);
+    }
+
+    /// A note of another version is as good as none.
+    #[test]
+    fn a_note_that_says_something_else_is_not_read() {
+        let noted = |note: Option<&str>| Lease {
+            holder: "another".to_owned(),
+            expires_at: 9,
+            note: note.map(str::to_owned),
+        };
+        assert_eq!(Note::of(&noted(None)), None);
+        assert_eq!(Note::of(&noted(Some("{}"))), None);
+        assert_eq!(
+            Note::of(&noted(Some(r#"{"failedAt":1,"failure":{"flood":{}}}"#))),
+            None
+        );
+    }
+}
