@@ -14,6 +14,7 @@ mod listing;
 mod organization;
 mod outages;
 mod plan;
+mod postgres_plan;
 mod prune;
 mod quota;
 mod races;
@@ -24,6 +25,7 @@ mod replicas;
 mod scale;
 mod scrub;
 mod sweep;
+mod tls;
 mod view;
 mod wanted;
 
@@ -282,5 +284,7 @@ contracts! {
             file_is_applied_by_one_after_the_other,
             conflicts_are_tried_again,
             deadlock_is_tried_again;
+        postgres_plan:
+            no_table_is_scanned_where_it_is_large;
     }
 }

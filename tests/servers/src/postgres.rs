@@ -15,6 +15,9 @@ const ROLE: &str = "quayside";
 /// What it is told at every start. Nothing has to survive a loss of power here but where a test says so.
 const HASTE: [&str; 2] = ["fsync=off", "full_page_writes=off"];
 
+const CERTIFICATE: &str = "server.crt";
+const KEY: &str = "server.key";
+
 /// Where a server is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -128,6 +131,18 @@ impl Postgres {
         process.wait();
     }
 
+    /// Lets it speak TLS too, with a certificate and its key in PEM, from the next start on.
+    pub fn certify(&self, certificate: &str, key: &str) {
+        for (file, text) in [(CERTIFICATE, certificate), (KEY, key)] {
+            let path = self.directory.join(file);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            if process::is_root() {
+                chown(&path, Some(NOBODY.0), Some(NOBODY.1)).unwrap();
+            }
+        }
+    }
+
     /// Starts it again where it was stopped.
     pub fn go_on(&mut self) {
         assert!(self.process.is_none(), "it runs");
@@ -136,6 +151,13 @@ impl Postgres {
             for setting in HASTE {
                 command.args(["-c", setting]);
             }
+        }
+        if self.directory.join(CERTIFICATE).exists() {
+            for (setting, file) in [("ssl_cert_file", CERTIFICATE), ("ssl_key_file", KEY)] {
+                let path = self.directory.join(file);
+                command.args(["-c", &format!("{setting}={}", path.display())]);
+            }
+            command.args(["-c", "ssl=on"]);
         }
         let sockets = match self.door {
             Door::Socket => self.directory.display().to_string(),

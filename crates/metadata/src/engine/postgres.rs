@@ -83,6 +83,10 @@ impl Postgres {
         let options = options.options([
             ("statement_timeout", millis(STATEMENT)),
             ("idle_in_transaction_session_timeout", millis(STATEMENT)),
+            // What it estimates of our lists of parameters is far too much: that neither a scan of a table nor a
+            // program compiled for the plan ever pays.
+            ("random_page_cost", "1.1".to_owned()),
+            ("jit", "off".to_owned()),
         ]);
         Ok(Self {
             pool: pool(settings.connections).connect_lazy_with(options),

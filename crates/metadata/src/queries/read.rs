@@ -45,13 +45,12 @@ macro_rules! holders {
                WHERE r.organization_id = $1 AND r.name = $2
                UNION
                SELECT p.id, p.repository_id, p.digest, p.subject, h.depth + 1
-               FROM holder h CROSS JOIN manifest p
-               WHERE h.depth < $5 AND p.released_at IS NULL AND p.id IN (
-                 SELECT c.parent_id FROM manifest_child c
-                 WHERE c.repository_id = h.repository_id AND c.digest = h.digest
-                 UNION ALL
-                 SELECT s.id FROM manifest s
-                 WHERE $6 AND s.repository_id = h.repository_id AND s.digest = h.subject)
+               FROM holder h
+               LEFT JOIN manifest_child c ON c.repository_id = h.repository_id AND c.digest = h.digest
+               CROSS JOIN manifest p
+               WHERE h.depth < $5 AND p.released_at IS NULL
+                 AND (p.id = c.parent_id
+                      OR ($6 AND p.repository_id = h.repository_id AND p.digest = h.subject))
              ) "
         )
     };

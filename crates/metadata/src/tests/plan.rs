@@ -8,12 +8,9 @@ use crate::queries::{
 };
 use crate::sql::{Statement, args};
 
-/// G2: every step of a plan that reads a table searches an index. A scan is allowed of what a
-/// statement made itself: parameters, and the few rows it found so far.
-#[tokio::test]
-async fn hot_statements_scan_no_table() {
-    let db = Fixture::sqlite().await;
-    let statements = [
+/// What is asked while somebody waits, and by every pass of the workers.
+pub(super) fn pull_path() -> Vec<Statement> {
+    [
         read::HOT,
         admit::HOT,
         fill::HOT,
@@ -34,8 +31,16 @@ async fn hot_statements_scan_no_table() {
         usage::HOT,
         candidates::HOT,
         room::HOT,
-    ];
-    for statement in statements.concat() {
+    ]
+    .concat()
+}
+
+/// G2: every step of a plan that reads a table searches an index. A scan is allowed of what a
+/// statement made itself: parameters, and the few rows it found so far.
+#[tokio::test]
+async fn hot_statements_scan_no_table() {
+    let db = Fixture::sqlite().await;
+    for statement in pull_path() {
         let explained: &'static str = format!("EXPLAIN QUERY PLAN {}", statement.sql).leak();
         let rows = db
             .metadata
