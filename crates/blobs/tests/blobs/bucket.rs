@@ -6,5 +6,6 @@ mod outage;
 mod presign;
 mod reading;
 mod start;
+mod stub;
 
 pub(crate) use self::depot::Depot;

@@ -4,7 +4,10 @@ use quayside_blobs::{Found, Listed, StorageKey, Store, Stray, StrayKind};
 use quayside_oci::{Algorithm, Digest};
 use quayside_test_servers::s3_door::{Fault, Operation};
 
-use super::depot::{Depot, PREFIX};
+use super::{
+    depot::{Depot, PREFIX, settings},
+    stub::{Stub, nothing},
+};
 use crate::scene::{content, stored};
 
 /// What lies beside our own things: under other prefixes, and beside the folders of blobs.
@@ -146,4 +149,46 @@ async fn says_what_could_not_be_deleted() {
         depot.store.delete(&keys).await.unwrap();
         assert_eq!(depot.everything().await, Vec::<String>::new());
     }
+}
+
+/// G3: a server may delete some keys of a batch and refuse others, in one answer that says 200.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn says_which_key_of_a_batch_was_refused() {
+    let [refused, lost, deleted] = ["t1", "t2", "t3"].map(key);
+    let (no, gone) = (name(&refused), name(&lost));
+    let server = Stub::answering(move |method, target| {
+        let error =
+            |key, code| format!("<Error><Key>{key}</Key><Code>{code}</Code><Message>no</Message></Error>");
+        match method {
+            "POST" => {
+                let (no, gone) = (error(&no, "AccessDenied"), error(&gone, "NoSuchKey"));
+                (200, format!("<DeleteResult>{no}{gone}</DeleteResult>"))
+            }
+            _ => nothing(method, target),
+        }
+    });
+    let server = server.await;
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open_s3(&settings(&home, &server.url)).await.unwrap();
+    let failed = store.delete(&[refused.clone(), lost, deleted]).await;
+    let failed = failed.unwrap_err().failed;
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0].0, refused);
+    assert!(format!("{:?}", failed[0].1).contains("AccessDenied"));
+}
+
+/// G2: servers that know neither versions nor a list of uploads are used all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn does_without_what_a_server_lacks() {
+    let server = Stub::answering(|method, target| {
+        if method == "GET" && (target.contains("versioning") || target.contains("uploads")) {
+            return (501, "<Error><Code>NotImplemented</Code></Error>".to_owned());
+        }
+        nothing(method, target)
+    });
+    let server = server.await;
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open_s3(&settings(&home, &server.url)).await.unwrap();
+    assert_eq!(store.list(None, 10).await.unwrap(), []);
+    store.delete(&[key("t1")]).await.unwrap();
 }

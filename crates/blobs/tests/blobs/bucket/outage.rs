@@ -2,11 +2,13 @@
 
 use std::{fs, time::Duration};
 
-use quayside_blobs::{OpenError, ReadError};
+use quayside_blobs::{OpenError, ReadError, Store, Versioned};
 use quayside_test_servers::s3_door::{Fault, Operation};
-use tokio::{io::AsyncReadExt as _, io::AsyncWriteExt as _, net::TcpListener};
 
-use super::depot::{Depot, NAME, settings, soon};
+use super::{
+    depot::{Depot, NAME, settings, soon},
+    stub::Stub,
+};
 use crate::scene::{MIB, assert_same, content, drain, stored, whole};
 
 /// Whatever goes wrong has to be known by then, so that a client can be served in another way (O2).
@@ -54,30 +56,13 @@ async fn takes_a_lost_bucket_for_an_outage() {
 async fn takes_a_stranger_without_the_object_for_an_outage() {
     let depot = Depot::new().await;
     let key = stored(&depot.store, &content(100, 3)).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stranger = tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = [0; 8192];
-            let _ = stream.read(&mut request).await;
-            let answer =
-                b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\nconnection: close\r\n\r\nnot here\n";
-            let answer = if request.starts_with(b"HEAD") {
-                &answer[..answer.len() - 9]
-            } else {
-                &answer[..]
-            };
-            let _ = stream.write_all(answer).await;
-        }
-    });
+    let stranger = Stub::answering(|_, _| (404, "not here\n".to_owned())).await;
     let home = tempfile::tempdir().unwrap();
-    let mut settings = settings(&home, &format!("http://{address}"));
-    settings.versioned = quayside_blobs::Versioned::Allowed;
-    let store = quayside_blobs::Store::open_s3(&settings).await.unwrap();
+    let mut settings = settings(&home, &stranger.url);
+    settings.versioned = Versioned::Allowed;
+    let store = Store::open_s3(&settings).await.unwrap();
     let refused = store.open(&key, 100).await.unwrap_err();
     assert!(matches!(refused, OpenError::Io(_)), "{refused:?}");
-    stranger.abort();
 }
 
 /// O2: a bucket that hangs is a fault in less than ten seconds, whether it is opened or read.

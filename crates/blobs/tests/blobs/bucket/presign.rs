@@ -117,6 +117,15 @@ async fn a_lost_object_has_no_url() {
         matches!(damaged, OpenError::WrongLength { found: 5, .. }),
         "{damaged:?}"
     );
+}
+
+/// B8: who deletes a blob gives its URL out no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_object_has_no_url() {
+    let depot = Depot::new().await;
+    let key = stored(&depot.store, &content(10, 6)).await;
+    let now = SystemTime::now();
+    url(&depot, &key, 10, now).await;
     depot.store.delete(std::slice::from_ref(&key)).await.unwrap();
     let lost = depot.store.presign(&key, 10, LIFETIME, now).await.unwrap_err();
     assert!(matches!(lost, OpenError::Missing { .. }), "{lost:?}");
