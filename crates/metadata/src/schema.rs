@@ -14,6 +14,9 @@ pub(crate) struct Words {
 }
 
 /// Every migration ever released, oldest first. A released one never changes.
+///
+/// Processes of the release before go on while one runs, and after it: it only adds what they do not mind. What is
+/// obsolete goes in the release after that.
 const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "tables", include_str!("../migrations/0001_tables.sql"))];
 
 /// The migrations in an engine's words.
