@@ -3,6 +3,7 @@
 mod port;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join_all;
 use http::Method;
@@ -89,7 +90,7 @@ impl Scene {
         let requests = self.upstream.requests();
         let asked = requests
             .iter()
-            .filter(|request| request.kind == Kind::Blob && request.method == Method::GET);
+            .filter(|request| request.method == Method::GET && request.path.ends_with(&self.layer.digest));
         asked.map(|request| request.header("range").to_owned()).collect()
     }
 
@@ -393,24 +394,90 @@ async fn a_stranger_follows_a_fill_of_another_replica() {
     assert_eq!(scene.ranges(), [""]);
 }
 
-/// B2, O4: a replica that stops goes on with a fill that another one follows, until it is done.
+/// A3, B2: a stranger who finds the filling replica out of reach is told nothing and causes nothing.
+#[tokio::test]
+async fn a_stranger_does_not_replace_a_replica_that_is_cut_off() {
+    let mut scene = scene_with(LENGTH, |acme| acme.public().member("alice")).await;
+    let gate = Gate::closed();
+    let on = On::blob().once();
+    scene.upstream.script(on, Fault::HoldAfter(HALF, gate.clone()));
+    let member = scene.pair.first.call(Method::GET, &scene.path()).user("alice");
+    let member = member.open().await;
+    gate.reached().await;
+    scene.wire.cut();
+    let answer = scene.pair.second.get(&scene.path()).await;
+    answer.assert_error(404, "BLOB_UNKNOWN");
+    assert_eq!(scene.ranges(), [""]);
+    gate.open();
+    assert_eq!(member.bytes().await.unwrap(), scene.layer.bytes);
+}
+
+/// B9, B11: bytes that anybody may have are followed by everybody, and one upstream's refusal is not another's.
+#[tokio::test]
+async fn a_refusal_of_another_upstream_is_not_the_last_word() {
+    let (one, other) = (FakeUpstream::start().await, FakeUpstream::start().await);
+    let image = Image::random(1, &[LENGTH]);
+    let layer = &image.layers[0];
+    let pair = Pair::start(|builder, _| {
+        let named = |upstream, name| Organization::of(upstream).named(name);
+        builder
+            .organization(named(&one, "one"))
+            .organization(named(&other, "other"))
+    })
+    .await;
+    for (upstream, name) in [(&one, "one"), (&other, "other")] {
+        upstream.push("app", "1", &image);
+        let answer = pair.first.get(&format!("/v2/{name}/app/manifests/1")).await;
+        answer.assert_body(image.body());
+    }
+    one.remove_blob("app", &layer.digest);
+    let gate = Gate::closed();
+    one.script(On::blob().once(), Fault::Hold(gate.clone()));
+    let path = |name: &str| format!("/v2/{name}/app/blobs/{}", layer.digest);
+    let (of_one, of_other) = (path("one"), path("other"));
+    let second = async {
+        gate.reached().await;
+        let opened = async {
+            never("upstream is asked", async || {
+                other.count(&Method::GET, &layer.digest) > 0
+            })
+            .await;
+            gate.open();
+        };
+        tokio::join!(pair.second.get(&of_other), opened).0
+    };
+    let (first, second) = tokio::join!(pair.first.get(&of_one), second);
+    first.assert_error(404, "BLOB_UNKNOWN");
+    second.assert_body(&layer.bytes);
+    assert_eq!(other.count(&Method::GET, &layer.digest), 1);
+}
+
+/// B2, B6, O4: a replica that stops drops what it fills in the background, and goes on with what another one follows.
 #[tokio::test]
 async fn a_replica_that_stops_finishes_what_is_followed() {
-    let mut scene = scene(LENGTH).await;
-    let gate = scene.half_filled().await;
+    let mut scene = scene_with(LENGTH, Organization::background).await;
+    let image = Image::random(2, &[LENGTH]);
+    scene.upstream.push("app", "2", &image);
+    scene.layer = image.layers[0].clone();
+    let gate = Gate::closed();
+    let on = On::blob().at(&scene.layer.digest).once();
+    scene.upstream.script(on, Fault::HoldAfter(HALF, gate.clone()));
+    let answer = scene.pair.first.manifest("app", "2").await;
+    answer.assert_body(image.body());
+    gate.reached().await;
     let follower = scene.follower().await;
-    let stopped = std::sync::atomic::AtomicBool::new(false);
-    let has_stopped = || stopped.load(std::sync::atomic::Ordering::Relaxed);
-    let mut first = std::mem::replace(
-        &mut scene.pair.first,
-        House::builder().organizations_file("").start().await,
-    );
+    let stopped = AtomicBool::new(false);
+    let aside = House::builder().organizations_file("").start().await;
+    let mut first = std::mem::replace(&mut scene.pair.first, aside);
     let stop = async {
         first.stop().await;
-        stopped.store(true, std::sync::atomic::Ordering::Relaxed);
+        stopped.store(true, Ordering::Relaxed);
     };
     let read = async {
-        never("the fill is given up", async || has_stopped()).await;
+        never("the registry has stopped", async || {
+            stopped.load(Ordering::Relaxed)
+        })
+        .await;
         gate.open();
         follower.finish().await
     };

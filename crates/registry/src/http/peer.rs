@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
-use quayside_blobs::{Spool, WITHHELD_TAIL};
+use quayside_blobs::Spool;
 use quayside_oci::Digest;
 
 use super::Response;
@@ -88,15 +88,15 @@ impl PeerPort {
     }
 }
 
-/// Waits until there is a byte to send from `from` on, or none will ever come. What is withheld whole is told from only
-/// once it is verified: its readers get a proper answer if it is not (B3).
+/// Waits until there is a byte to send from `from` on, or none will ever come. Of what is withheld whole there is none
+/// before it is verified, so its readers over there get a proper answer if it is not (B3).
 async fn next_bytes(fill: &Fill, from: u64) -> Result<Arc<Spool>, Outcome> {
     let spool = match fill.head().await {
         Head::Streaming(spool) => spool,
         Head::Ended(outcome) => return Err(outcome),
     };
     let size = spool.size();
-    let waited = if size <= WITHHELD_TAIL || from >= size {
+    let waited = if from >= size {
         spool.settled().await
     } else {
         spool.wait_released(from + 1).await

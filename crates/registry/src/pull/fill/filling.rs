@@ -71,6 +71,8 @@ pub(super) enum Streaming {
 pub(super) enum Stopped {
     /// It is stored by now, and no client has seen the spool.
     Found,
+    /// Upstream would have to be asked, and nobody takes part for whom it may be (A3).
+    Forbidden,
     Pull(PullError),
     Storage(IngestError),
     /// The registry stops.
@@ -83,7 +85,6 @@ impl Filling<'_, '_> {
             Ok(Start::Found) => return Outcome::Found,
             // Its bytes would be read to be thrown away.
             Ok(Start::Held(_)) if !self.fill.is_attended() => return Outcome::Elsewhere,
-            Ok(Start::Ours) if !self.fill.is_allowed() => return Outcome::Elsewhere,
             Ok(start) => start,
             Err(error) => return Outcome::Failed(error),
         };
@@ -104,6 +105,7 @@ impl Filling<'_, '_> {
         match read {
             Ok(size) => self.keep(ingest, size).await,
             Err(Stopped::Found) => Outcome::Found,
+            Err(Stopped::Forbidden) => Outcome::Elsewhere,
             Err(Stopped::Storage(error)) => storage_fault(order, &error),
             Err(Stopped::End) => {
                 ingest.fail(Arc::new(PullError::Stopping));
@@ -167,6 +169,10 @@ impl Filling<'_, '_> {
     /// From the byte that is missing on. The row, where it is needed by now, is written meanwhile.
     pub(super) async fn ask_upstream(&mut self, ingest: &mut Ingest) -> Result<Source, Stopped> {
         let order = self.order;
+        // What is streaming was begun for somebody who might.
+        if self.streaming == Streaming::NotYet && !self.fill.is_allowed() {
+            return Err(Stopped::Forbidden);
+        }
         self.from_upstream = true;
         let open = async {
             let from = ingest.received();
