@@ -1,4 +1,4 @@
-//! A database and a bucket that several registries share: SPEC C4, B7, G3, O2 and O5 on PostgreSQL and S3.
+//! A database and a bucket that several registries share: SPEC C4, B7, G3, O2 and O5 on `PostgreSQL` and S3.
 
 mod away;
 mod bucket_away;
@@ -8,6 +8,7 @@ mod readers;
 mod redirect;
 mod scrub;
 mod start;
+mod stop;
 
 use quayside_test_servers::s3_door::S3Door;
 use quayside_test_servers::{Postgres, Versitygw, Wire, ports, postgres};
