@@ -5,6 +5,7 @@ mod cold;
 mod deaths;
 mod quota;
 mod rollout;
+mod tried;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,10 +13,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Method;
 use quayside_test_servers::replicas::Plan;
-use quayside_tests::fake::{FakeUpstream, Kind, Request};
+use quayside_tests::fake::{FakeUpstream, Fault, Gate, Kind, On, Request};
 use quayside_tests::images::{Blob, Image, sha256};
 use quayside_tests::replicas::{Fleet, acme};
 use serde_json::json;
+
+/// So much that it is uploaded in parts.
+const LENGTH: usize = 20_000_000;
 
 /// Replicas and an upstream with one large layer, whose manifest is stored while the layer is not.
 struct Scene {
@@ -27,7 +31,7 @@ struct Scene {
 impl Scene {
     async fn of(length: usize, plan: impl FnOnce(&mut Plan)) -> Self {
         let upstream = FakeUpstream::start().await;
-        let fleet = Fleet::planned(&[acme(&upstream.authority(), json!({}))], |settings| {
+        let fleet = Fleet::planned(&[acme(&upstream.authority(), &json!({}))], |settings| {
             // What the dead leave is cleared up at once.
             settings.settings = json!({ "gc": { "intervalSeconds": 1 } });
             plan(settings);
@@ -40,6 +44,17 @@ impl Scene {
         };
         scene.next(1, length).await;
         scene
+    }
+
+    /// The first replica gets half of the layer from upstream when it asks for it, and the rest when the gate opens.
+    /// What is asked later is answered.
+    async fn half() -> (Self, Gate) {
+        let scene = Self::of(LENGTH, |_| ()).await;
+        let gate = Gate::closed();
+        let first = On::blob().get().at(&scene.layer.digest).once();
+        let held = Fault::HoldAfter(LENGTH / 2, gate.clone());
+        scene.upstream.script(first, held);
+        (scene, gate)
     }
 
     /// Another layer that nobody has asked for.

@@ -8,7 +8,7 @@ use crate::tools;
 
 /// Set for the test that is inside.
 const INSIDE: &str = "QUAYSIDE_TEST_INSIDE";
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// Where a test runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

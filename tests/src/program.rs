@@ -299,7 +299,7 @@ impl Program {
     }
 }
 
-/// `make run`, running.
+/// `make run` or `make run-replicas`, running.
 #[derive(Debug)]
 pub struct MakeRun {
     daemon: Daemon,
@@ -307,27 +307,33 @@ pub struct MakeRun {
 }
 
 impl MakeRun {
-    /// Runs the target on a free port, over `data`, with this organizations file, and waits until it serves.
+    /// Runs `make run` on a free port, over `data`, with this organizations file, and waits until it serves.
     ///
     /// # Panics
     /// If it ends, or is not there in time.
     pub async fn start(data: &Path, organizations: &Path) -> Self {
+        Self::target("run", "\"listening\"", data, organizations).await
+    }
+
+    /// As [`MakeRun::start`], for `make run-replicas`.
+    ///
+    /// # Panics
+    /// As [`MakeRun::start`].
+    pub async fn replicas(data: &Path, organizations: &Path) -> Self {
+        Self::target("run-replicas", "Ctrl-C ends everything", data, organizations).await
+    }
+
+    async fn target(target: &str, marker: &str, data: &Path, organizations: &Path) -> Self {
         let address = ports::free();
         // Killing make leaves what it started. The end of a namespace of processes is the end of all in it.
         let mut command = tools::command(&tools::system("unshare"));
-        command.args([
-            "--pid",
-            "--fork",
-            "--kill-child=KILL",
-            "make",
-            "--no-print-directory",
-            "run",
-        ]);
+        command.args(["--pid", "--fork", "--kill-child=KILL"]);
+        command.args(["make", "--no-print-directory", target]);
         command.arg(format!("PORT={}", address.port())).arg("PROFILE=dev");
         command.arg(format!("DATA={}", data.display()));
         command.arg(format!("ORGANIZATIONS={}", organizations.display()));
         let daemon = Daemon::start(as_typed_by_hand(command));
-        daemon.line_within(BUILD_LIMIT, "\"listening\"").await;
+        daemon.line_within(BUILD_LIMIT, marker).await;
         Self { daemon, address }
     }
 
@@ -339,6 +345,40 @@ impl MakeRun {
     /// All that was printed so far.
     pub fn log(&self) -> String {
         self.daemon.log()
+    }
+
+    /// Sends a signal, like `KILL`, to that of its processes whose command line ends with `ending`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn signal(&self, name: &str, ending: &str) {
+        let mut processes = vec![self.daemon.pid()];
+        while let Some(process) = processes.pop() {
+            let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            if line
+                .strip_suffix(b"\0")
+                .is_some_and(|line| line.ends_with(ending.as_bytes()))
+            {
+                quayside_test_servers::process::signal(process, name);
+                return;
+            }
+            let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+            let children = children.unwrap_or_default();
+            processes.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|child| child.parse::<u32>().ok()),
+            );
+        }
+        panic!("no process {ending}:\n{}", self.log());
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn ended(mut self) -> Option<i32> {
+        self.daemon.ended().await
     }
 }
 

@@ -22,7 +22,7 @@ use crate::program::{self, Edition};
 mod audit;
 
 /// How long a registry may take to end once it was asked to, beside what it was told to wait.
-const END_LIMIT: Duration = Duration::from_secs(60);
+const END_LIMIT: Duration = Duration::from_mins(1);
 
 /// An installation and a client of it. Dropping it ends all of it.
 #[derive(Debug)]
@@ -183,7 +183,11 @@ impl Fleet {
 
     /// What the replicas have logged, for messages.
     pub fn logs(&self) -> String {
-        let logs = self.replicas.all().iter().map(|replica| replica.log());
+        let logs = self
+            .replicas
+            .all()
+            .iter()
+            .map(quayside_test_servers::replicas::Replica::log);
         logs.collect::<Vec<_>>().join("\n")
     }
 }
@@ -193,7 +197,7 @@ fn file(organizations: &[Value]) -> String {
 }
 
 /// An entry for `acme`, which everybody on this machine may pull from, with these keys besides.
-pub fn acme(upstream: &str, keys: Value) -> Value {
+pub fn acme(upstream: &str, keys: &Value) -> Value {
     let mut entry = json!({
         "name": "acme",
         "remoteRegistry": upstream,

@@ -3,23 +3,9 @@
 use std::time::Duration;
 
 use quayside_tests::eventually::soon;
-use quayside_tests::fake::{Fault, Gate, On};
 use quayside_tests::namespace::{self, Place};
 
 use super::Scene;
-
-const LENGTH: usize = 12 << 20;
-
-/// A scene in which the first replica has half of the layer from upstream, and waits for the rest until the gate opens.
-async fn half() -> (Scene, Gate) {
-    let scene = Scene::of(LENGTH, |_| ()).await;
-    let gate = Gate::closed();
-    let first = On::blob().get().at(&scene.layer.digest).once();
-    scene
-        .upstream
-        .script(first, Fault::HoldAfter(LENGTH / 2, gate.clone()));
-    (scene, gate)
-}
 
 /// B2: where packets to the peer port are lost, the other replica waits two seconds and fetches by itself. Both are
 /// right, and one of the two copies is kept.
@@ -29,7 +15,7 @@ async fn a_peer_that_packets_do_not_reach_is_not_waited_for() {
     if namespace::enter(test).await == Place::Outside {
         return;
     }
-    let (scene, gate) = half().await;
+    let (scene, gate) = Scene::half().await;
     namespace::lose_packets_to(scene.fleet.replicas.replica(0).peer());
     let mut filling = scene.begin(scene.fleet.at(0)).await;
     filling.first().await;
@@ -52,7 +38,7 @@ async fn a_follower_that_is_cut_off_halfway_goes_on() {
     if namespace::enter(test).await == Place::Outside {
         return;
     }
-    let (scene, gate) = half().await;
+    let (scene, gate) = Scene::half().await;
     let mut filling = scene.begin(scene.fleet.at(0)).await;
     filling.first().await;
     gate.reached().await;
@@ -61,7 +47,7 @@ async fn a_follower_that_is_cut_off_halfway_goes_on() {
     namespace::lose_packets_to(scene.fleet.replicas.replica(0).peer());
     gate.open();
     filling.end(&scene.layer).await;
-    tokio::time::timeout(Duration::from_secs(60), following.end(&scene.layer))
+    tokio::time::timeout(Duration::from_mins(1), following.end(&scene.layer))
         .await
         .expect("who follows is not left alone");
     assert!(scene.fetches().len() <= 2, "{:#?}", scene.fetches());

@@ -71,7 +71,7 @@ async fn clients_of_two_replicas_cost_one_manifest() {
     let upstream = FakeUpstream::start().await;
     let image = Image::random(1, &[1000]);
     upstream.push("app", "1", &image);
-    let fleet = Fleet::start(&[acme(&upstream.authority(), json!({}))]).await;
+    let fleet = Fleet::start(&[acme(&upstream.authority(), &json!({}))]).await;
     let gate = Gate::closed();
     upstream.script(On::manifest().get(), Fault::Hold(gate.clone()));
     let clients = join_all((0..CLIENTS).map(|client| fleet.manifest(fleet.at(client % 2), "app", "1")));

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use quayside_tests::eventually::{holds_within, soon};
-use quayside_tests::fake::{Fault, Gate, On, Request};
+use quayside_tests::fake::Request;
 
-use super::{Scene, all_end};
+use super::{LENGTH, Scene, all_end};
 
-const LENGTH: usize = 20_000_000;
-const HALF: usize = LENGTH / 2;
 const CLIENTS: usize = 4;
 
 /// The value of a request's `Range`, empty if it has none.
@@ -17,20 +15,11 @@ fn range(request: &Request) -> String {
     range.unwrap_or_default().to_owned()
 }
 
-/// A scene in which the first replica has half of the layer from upstream, and waits for the rest until the gate opens.
-async fn half(between: quayside_test_servers::replicas::Between) -> (Scene, Gate) {
-    let scene = Scene::of(LENGTH, |plan| plan.between = between).await;
-    let gate = Gate::closed();
-    let first = On::blob().get().at(&scene.layer.digest).once();
-    scene.upstream.script(first, Fault::HoldAfter(HALF, gate.clone()));
-    (scene, gate)
-}
-
 /// B2: the replica that fills is killed at half: the clients of the other one get the right bytes, for one more request
 /// that asks for the rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_filler_costs_one_more_fetch_of_the_rest() {
-    let (mut scene, gate) = half(quayside_test_servers::replicas::Between::Nothing).await;
+    let (mut scene, gate) = Scene::half().await;
     let (filler, follower) = (scene.fleet.at(0), scene.fleet.at(1));
     let mut lost = scene.begin(filler).await;
     lost.first().await;
@@ -50,7 +39,7 @@ async fn a_killed_filler_costs_one_more_fetch_of_the_rest() {
         .and_then(|rest| rest.strip_suffix('-'))
         .and_then(|from| from.parse().ok())
         .unwrap_or_else(|| panic!("the second request asks for {rest:?}"));
-    assert!((1..=HALF).contains(&from), "{rest}");
+    assert!((1..=LENGTH / 2).contains(&from), "{rest}");
     gate.open();
     scene.fleet.replicas.replica_mut(0).start();
     scene
@@ -67,22 +56,21 @@ async fn a_killed_filler_costs_one_more_fetch_of_the_rest() {
 /// not commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filler_that_slept_through_its_lease_commits_nothing() {
-    let (scene, gate) = half(quayside_test_servers::replicas::Between::Nothing).await;
+    let (scene, gate) = Scene::half().await;
     let (filler, follower) = (scene.fleet.at(0), scene.fleet.at(1));
     let mut sleeping = scene.begin(filler).await;
     sleeping.first().await;
     gate.reached().await;
-    let token = "SELECT count(*) FROM fill WHERE leased";
-    assert_eq!(scene.fleet.number(token).await, 1);
+    let fills = "SELECT count(*) FROM fill";
+    assert_eq!(scene.fleet.number(fills).await, 1);
     scene.fleet.replicas.replica(0).pause();
     let mut download = scene.begin(follower).await;
     download.first().await;
     download.end(&scene.layer).await;
     assert_eq!(scene.fetches().len(), 2);
     scene.fleet.stored(&scene.layer.digest).await;
-    let taken = "SELECT count(*) FROM fill";
     let expired = holds_within(Duration::from_secs(40), || async {
-        scene.fleet.number(taken).await == 0
+        scene.fleet.number(fills).await == 0
     });
     assert!(expired.await, "nobody has ended the lease of who sleeps");
     scene.fleet.audit().await;

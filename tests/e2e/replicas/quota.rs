@@ -30,7 +30,7 @@ impl Scene {
         for (number, image) in images.iter().enumerate() {
             upstream.push(&format!("app{number}"), "1", image);
         }
-        let organization = acme(&upstream.authority(), json!({ "storageQuotaBytes": QUOTA }));
+        let organization = acme(&upstream.authority(), &json!({ "storageQuotaBytes": QUOTA }));
         let enforce = json!({ "FEATURE_QUOTA_MANAGEMENT": true });
         let fleet = Fleet::planned(&[organization], |plan| plan.settings = enforce).await;
         Self {

@@ -27,7 +27,7 @@ fn image(seed: u64, length: usize) -> Image {
 
 /// Three replicas that end soon after they were asked to, whatever they are sending then.
 async fn fleet(upstream: &FakeUpstream) -> Fleet {
-    let organization = acme(&upstream.authority(), json!({ "expirationSeconds": 3600 }));
+    let organization = acme(&upstream.authority(), &json!({ "expirationSeconds": 3600 }));
     Fleet::planned(&[organization], |plan| {
         plan.count = REPLICAS;
         plan.settings = json!({ "drainSeconds": 1, "shutdownSeconds": 2 });
@@ -136,7 +136,7 @@ async fn a_replica_that_drains_finishes_what_podman_pulls() {
     let gate = Gate::closed();
     let layer = On::blob().get().at(&image.layers[0].digest);
     upstream.script(layer.once(), Fault::HoldAfter(LAYER / 2, gate.clone()));
-    let organization = acme(&upstream.authority(), json!({}));
+    let organization = acme(&upstream.authority(), &json!({}));
     let drain = json!({ "drainSeconds": 1, "shutdownSeconds": 60 });
     let mut fleet = Fleet::planned(&[organization], |plan| plan.settings = drain).await;
     let (draining, other) = (fleet.at(0), fleet.at(1));
