@@ -11,6 +11,7 @@ pub(crate) mod blobs;
 pub(crate) mod error;
 pub(crate) mod fill;
 pub(crate) mod flights;
+pub(crate) mod following;
 pub(crate) mod freshness;
 pub(crate) mod manifests;
 pub(crate) mod outage;

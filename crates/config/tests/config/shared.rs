@@ -1,4 +1,4 @@
-//! What several processes share: PostgreSQL, a bucket, and the way to each other (C1, C4).
+//! What several processes share: `PostgreSQL`, a bucket, and the way to each other (C1, C4).
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
