@@ -53,6 +53,10 @@ use peer_listener::PeerListener;
 
 const USER_AGENT: &str = concat!("quayside/", env!("CARGO_PKG_VERSION"));
 
+/// How long the database may take over the last that is written. What ends a process that does not end by itself comes
+/// soon after.
+const LAST_WORDS: Duration = Duration::from_secs(8);
+
 /// A running registry. Dropping it leaves its tasks running; end it with [`Server::shutdown`].
 pub struct Server {
     address: SocketAddr,
@@ -279,8 +283,13 @@ impl Server {
         self.end.cancel();
         self.workers.close();
         self.workers.wait().await;
-        self.engine.renewals.flush(&self.engine.metadata).await;
-        self.engine.leader.resign().await;
+        let last = async {
+            self.engine.renewals.flush(&self.engine.metadata).await;
+            self.engine.leader.resign().await;
+        };
+        if tokio::time::timeout(LAST_WORDS, last).await.is_err() {
+            tracing::warn!("stopping without an answer of the database: the last renewals may be lost");
+        }
         self.engine.metadata.close().await;
     }
 }

@@ -3,7 +3,7 @@
 use http::Method;
 use quayside_tests::eventually::eventually;
 use quayside_tests::fake::{Fault, Gate, On};
-use quayside_tests::house::{Answer, House, Organization};
+use quayside_tests::house::{Answer, House, HouseBuilder, Organization};
 use serde_json::json;
 use tokio::net::TcpStream;
 
@@ -67,6 +67,65 @@ async fn a_stop_in_the_middle_of_a_fill_harms_no_replica() {
     answer.assert_body(&scene.layer.bytes);
 }
 
+/// G3, B2: a registry that starts gives up nothing that another one is filling.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_gives_up_no_fill_of_another() {
+    let scene = Scene::new(LENGTH, |builder| builder).await;
+    let gate = Gate::closed();
+    let held = Fault::HoldAfter(LENGTH / 2, gate.clone());
+    scene.upstream.script(On::blob(), held);
+    let path = format!("/v2/acme/alpine/blobs/{}", scene.layer.digest);
+    let own = tokio::spawn(scene.house.call(Method::GET, &path).send());
+    gate.reached_by(1).await;
+    let second = another(&scene).await;
+    assert_eq!(second.number("SELECT count(*) FROM fill").await, 1);
+    gate.open();
+    own.await.unwrap().assert_body(&scene.layer.bytes);
+    scene.house.stored(&scene.layer.digest).await;
+    assert_eq!(second.number("SELECT count(*) FROM garbage").await, 0);
+    let answer = second.blob("alpine", &scene.layer.digest).await;
+    answer.assert_body(&scene.layer.bytes);
+    assert_eq!(scene.fetches(), 1);
+}
+
+/// O1, O2: a bucket that hangs keeps no process for ever, and what it did not take is nobody's loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_a_bucket_that_hangs() {
+    let impatient = |builder: HouseBuilder| builder.config("/shutdownSeconds", json!(1));
+    let mut scene = Scene::new(100_000, impatient).await;
+    scene.ground.server.stop();
+    let answer = scene.house.blob("alpine", &scene.layer.digest).await;
+    answer.assert_body(&scene.layer.bytes);
+    scene.house.stop().await;
+    scene.ground.server.go_on();
+    let second = another(&scene).await;
+    eventually("no key is lost", || async {
+        second.collect_fully().await;
+        second.number("SELECT count(*) FROM fill").await == 0
+    })
+    .await;
+    let found = crate::scrub::scrub(&second, Method::GET, "/scrub").await;
+    found.assert_clean();
+    let answer = second.blob("alpine", &scene.layer.digest).await;
+    answer.assert_body(&scene.layer.bytes);
+}
+
+/// O1, O2: nor does a database that hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_a_database_that_hangs() {
+    let mut scene = Scene::new(1000, |builder| builder).await;
+    scene.fill().await;
+    scene.house.advance_seconds(1);
+    scene
+        .house
+        .manifest("alpine", "1")
+        .await
+        .assert_cache("REVALIDATED");
+    scene.ground.wire.hold();
+    // Within the patience of every stop of a house.
+    scene.house.stop().await;
+}
+
 /// O1, M15: a transfer out of the bucket is finished, and the pulls that wait are written for the others to see.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_finishes_what_is_read_from_the_bucket() {
@@ -92,8 +151,7 @@ async fn a_stop_finishes_what_is_read_from_the_bucket() {
 /// O1, G3: what is not finished in time is cut, and nothing is left behind that nobody knows of: no object, no upload.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_cuts_what_takes_too_long_and_leaves_no_orphan() {
-    let impatient =
-        |builder: quayside_tests::house::HouseBuilder| builder.config("/shutdownSeconds", json!(1));
+    let impatient = |builder: HouseBuilder| builder.config("/shutdownSeconds", json!(1));
     let mut scene = Scene::new(LENGTH, impatient).await;
     let gate = Gate::closed();
     let held = Fault::HoldAfter(LENGTH - 1000, gate.clone());
