@@ -4,6 +4,7 @@ use http::Method;
 use quayside_tests::eventually::eventually;
 use quayside_tests::fake::{Fault, Gate, On};
 use quayside_tests::house::{Answer, House, HouseBuilder, Organization};
+use quayside_tests::torture::is_long;
 use serde_json::json;
 use tokio::net::TcpStream;
 
@@ -110,9 +111,12 @@ async fn a_stop_does_not_wait_for_a_bucket_that_hangs() {
     answer.assert_body(&scene.layer.bytes);
 }
 
-/// O1, O2: nor does a database that hangs.
+/// O1, O2: nor does a database that hangs. Of the long form, as all that it takes is time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_for_a_database_that_hangs() {
+    if !is_long() {
+        return;
+    }
     let mut scene = Scene::new(1000, |builder| builder).await;
     scene.fill().await;
     scene.house.advance_seconds(1);
