@@ -58,8 +58,8 @@ async fn make_run_replicas_survives_what_people_try() {
         let number = filler(&data).unwrap();
         quayside.signal("KILL", &format!("replica-{number}/config.yaml"));
     };
-    let (copied, ()) = futures::join!(copier.copy(&reference), kill);
-    copied.ok();
+    let (outcome, ()) = futures::join!(copier.copy(&reference), kill);
+    outcome.ok();
     gate.open();
     assert!(copier.copied().contains(layer));
     Podman::new().pull(&reference).await.ok();
