@@ -190,7 +190,7 @@ async fn goes_on_with_a_range_when_the_filling_replica_is_cut_off() {
     scene.wire.cut();
     assert_eq!(follower.finish().await, scene.layer.bytes);
     gate.open();
-    assert_eq!(scene.ranges(), ["".to_owned(), format!("bytes={begun}-")]);
+    assert_eq!(scene.ranges(), [String::new(), format!("bytes={begun}-")]);
     scene.pair.first.stored(&scene.layer.digest).await;
     eventually("one of the two is stored and the other one is not", || async {
         scene.pair.number("SELECT count(*) FROM fill").await == 0 && scene.pair.objects().len() <= 2
@@ -221,7 +221,7 @@ async fn goes_on_with_a_range_when_the_filling_replica_falls_silent() {
     let begun = follower.body.len();
     scene.wire.hold();
     assert_eq!(follower.finish().await, scene.layer.bytes);
-    assert_eq!(scene.ranges(), ["".to_owned(), format!("bytes={begun}-")]);
+    assert_eq!(scene.ranges(), [String::new(), format!("bytes={begun}-")]);
     gate.open();
 }
 
@@ -257,9 +257,9 @@ async fn a_wrong_blob_is_cut_short_on_both_replicas() {
     let client = scene.pair.first.call(Method::GET, &scene.path()).open().await;
     let follower = scene.follower().await;
     gate.open();
-    let (answer, followed) = tokio::join!(client.bytes(), follower.finish());
+    let (answer, body) = tokio::join!(client.bytes(), follower.finish());
     assert!(answer.is_err(), "the client of the first was not cut");
-    assert!(followed.len() < LENGTH, "the tail was released");
+    assert!(body.len() < LENGTH, "the tail was released");
     assert_eq!(scene.ranges(), [""], "a mismatch is not resumed");
     eventually("no fill is left", || async {
         scene.pair.number("SELECT count(*) FROM fill").await == 0
