@@ -58,6 +58,7 @@ fn inside(arguments: &Arguments) -> anyhow::Result<()> {
     let kinds: Vec<Kind> = Kind::ALL
         .into_iter()
         .filter(|kind| contains(kind.name(), &arguments.subject))
+        .filter(|kind| form.includes(*kind) || !arguments.subject.is_empty())
         .collect();
     let machine = Machine::read(versions(&kinds));
     let mut subjects = start(&kinds, &stage.site)?;

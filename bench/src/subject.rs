@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+mod bucket;
 mod distribution;
 mod nginx;
 mod quayside;
@@ -31,10 +32,12 @@ pub(crate) enum Kind {
     Distribution2,
     Distribution3,
     Direct,
+    QuaysideS3,
+    Distribution3S3,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Quayside,
         Self::NginxStatic,
         Self::NginxCache,
@@ -42,6 +45,8 @@ impl Kind {
         Self::Distribution2,
         Self::Distribution3,
         Self::Direct,
+        Self::QuaysideS3,
+        Self::Distribution3S3,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -53,18 +58,27 @@ impl Kind {
             Self::Distribution2 => subject::DISTRIBUTION_2,
             Self::Distribution3 => subject::DISTRIBUTION_3,
             Self::Direct => subject::DIRECT,
+            Self::QuaysideS3 => subject::QUAYSIDE_S3,
+            Self::Distribution3S3 => subject::DISTRIBUTION_3_S3,
         }
+    }
+
+    /// Whether it keeps blobs in a bucket.
+    pub(crate) fn keeps_in_bucket(self) -> bool {
+        matches!(self, Self::QuaysideS3 | Self::Distribution3S3)
     }
 
     /// Starts it with empty directories and waits until it answers.
     pub(crate) fn start(self, site: &Site) -> anyhow::Result<Subject> {
         let started = match self {
-            Self::Quayside => quayside::start(site),
+            Self::Quayside => quayside::start(site, Storage::Directory),
+            Self::QuaysideS3 => quayside::start(site, Storage::Bucket),
             Self::NginxStatic => nginx::start_static(site),
             Self::NginxCache => nginx::start_cache(site),
             Self::Varnish => varnish::start(site),
-            Self::Distribution2 => distribution::start(site, Edition::Two),
-            Self::Distribution3 => distribution::start(site, Edition::Three),
+            Self::Distribution2 => distribution::start(site, Edition::Two, Storage::Directory),
+            Self::Distribution3 => distribution::start(site, Edition::Three, Storage::Directory),
+            Self::Distribution3S3 => distribution::start(site, Edition::Three, Storage::Bucket),
             Self::Direct => Ok(direct(site)),
         };
         started.with_context(|| format!("start {}", self.name()))
@@ -74,13 +88,23 @@ impl Kind {
     pub(crate) fn version(self) -> Option<String> {
         match self {
             Self::Quayside => quayside::version(),
+            Self::QuaysideS3 => bucket::beside(quayside::version()),
             Self::NginxStatic | Self::NginxCache => nginx::version(),
             Self::Varnish => varnish::version(),
             Self::Distribution2 => distribution::version(Edition::Two),
             Self::Distribution3 => distribution::version(Edition::Three),
+            Self::Distribution3S3 => bucket::beside(distribution::version(Edition::Three)),
             Self::Direct => Some("the origin of this benchmark".to_owned()),
         }
     }
+}
+
+/// Where a subject keeps blobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Storage {
+    Directory,
+    /// A bucket of an S3 server of its own, which is a process of its own.
+    Bucket,
 }
 
 /// Whether a pull by tag asks the origin.
@@ -126,7 +150,8 @@ impl Door {
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(crate) kind: Kind,
-    /// What does the work: none for the origin, one for each link of those that know one upstream.
+    /// What does the work: none for the origin, one for each link of those that know one upstream. Behind them those
+    /// that only keep bytes; no door leads to them, and their cost is not the subject's.
     processes: Vec<Process>,
     doors: Vec<Door>,
     /// Where it takes files from, if it cannot fetch them.
@@ -232,6 +257,17 @@ fn answers(address: SocketAddr) -> bool {
         std::io::Result::Ok(answer == *b"HTTP/1.1")
     };
     ask().unwrap_or(false)
+}
+
+/// A program that `tests/tools/install.sh` has built.
+fn installed(name: &str) -> anyhow::Result<PathBuf> {
+    let cache = std::env::var_os("QUAYSIDE_CACHE").map(PathBuf::from);
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/quayside"));
+    Ok(cache
+        .or_else(home)
+        .context("find the directory of tools")?
+        .join("bin")
+        .join(name))
 }
 
 /// The first line that a program prints about its version, wherever it prints it.

@@ -227,7 +227,7 @@ fn plot(results: &Results, title: &str, subtitle: &str, metrics: &[String]) -> P
 }
 
 /// In the order in which they are drawn.
-const COLOURS: [(&str, &str); 7] = [
+const COLOURS: [(&str, &str); 9] = [
     (subject::QUAYSIDE, "#0b57d0"),
     (subject::NGINX_STATIC, "#7a8794"),
     (subject::NGINX_CACHE, "#2f9e73"),
@@ -235,6 +235,8 @@ const COLOURS: [(&str, &str); 7] = [
     (subject::DISTRIBUTION_2, "#b3412e"),
     (subject::DISTRIBUTION_3, "#e58a7a"),
     (subject::DIRECT, "#b8bfc6"),
+    (subject::QUAYSIDE_S3, "#7baaf7"),
+    (subject::DISTRIBUTION_3_S3, "#f2c4bb"),
 ];
 
 fn series(subject: &str) -> Series {

@@ -18,6 +18,10 @@ pub(crate) mod subject {
     pub(crate) const DISTRIBUTION_3: &str = "distribution-3";
     /// The client talks to the origin itself.
     pub(crate) const DIRECT: &str = "direct";
+    /// The registry over a bucket, streamed through it.
+    pub(crate) const QUAYSIDE_S3: &str = "quayside-s3";
+    /// distribution v3 over a bucket, streamed through it.
+    pub(crate) const DISTRIBUTION_3_S3: &str = "distribution-3-s3";
 }
 
 // Warm manifests, requests per second: `<name>.c1`, `.c16`, `.c64`; CPU of one request: `<name>.c16.cpu`;

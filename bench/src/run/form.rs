@@ -40,7 +40,7 @@ impl Planned {
 }
 
 /// Those that fetch once for each client, and so take half a minute where the others take a second.
-const SLOW: &[Kind] = &[Kind::Distribution2, Kind::Distribution3];
+const SLOW: &[Kind] = &[Kind::Distribution2, Kind::Distribution3, Kind::Distribution3S3];
 
 /// The size of a manifest of an image of some layers.
 const MANIFEST_PADDING: usize = 1024;
@@ -51,6 +51,11 @@ impl Form {
             Self::Quick => "quick",
             Self::Full => "full",
         }
+    }
+
+    /// Whether it is measured in this form unless somebody asks for others.
+    pub(crate) fn includes(self, kind: Kind) -> bool {
+        self == Self::Full || !kind.keeps_in_bucket()
     }
 
     /// All work in the order in which it is done.

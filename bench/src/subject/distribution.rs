@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Context;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Door, Kind, Subject, Tags, await_answer, version_of};
+use super::bucket::{self, Bucket};
+use super::{Door, Kind, Storage, Subject, Tags, await_answer, installed, version_of};
 use crate::process::Process;
 use crate::site::{Link, Site, write};
 
@@ -21,38 +21,43 @@ pub(super) enum Edition {
 }
 
 impl Edition {
-    fn kind(self) -> Kind {
-        match self {
-            Self::Two => Kind::Distribution2,
-            Self::Three => Kind::Distribution3,
+    fn kind(self, storage: Storage) -> Kind {
+        match (self, storage) {
+            (Self::Two, _) => Kind::Distribution2,
+            (Self::Three, Storage::Directory) => Kind::Distribution3,
+            (Self::Three, Storage::Bucket) => Kind::Distribution3S3,
         }
     }
 
     fn binary(self) -> anyhow::Result<PathBuf> {
         match self {
             Self::Two => Ok("/usr/bin/docker-registry".into()),
-            Self::Three => {
-                let cache = std::env::var_os("QUAYSIDE_CACHE").map(PathBuf::from);
-                let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/quayside"));
-                Ok(cache
-                    .or_else(home)
-                    .context("find the directory of tools")?
-                    .join("bin/distribution"))
-            }
+            Self::Three => installed("distribution"),
         }
     }
 }
 
-pub(super) fn start(site: &Site, edition: Edition) -> anyhow::Result<Subject> {
+pub(super) fn start(site: &Site, edition: Edition, storage: Storage) -> anyhow::Result<Subject> {
+    let kind = edition.kind(storage);
     let mut processes = Vec::new();
+    let mut buckets = Vec::new();
     let mut doors = Vec::new();
     for link in [Link::Loopback, Link::Wire] {
         let address = site.address();
-        let directory = site.directory(edition.kind().name())?;
+        let directory = site.directory(kind.name())?;
+        let storage = match storage {
+            Storage::Directory => json!({ "filesystem": { "rootdirectory": directory.join("storage") } }),
+            Storage::Bucket => {
+                let bucket = Bucket::start(site)?;
+                let storage = in_bucket(&bucket);
+                buckets.push(bucket.process);
+                storage
+            }
+        };
         let config = json!({
             "version": "0.1",
             "log": { "level": "error", "accesslog": { "disabled": true } },
-            "storage": { "filesystem": { "rootdirectory": directory.join("storage") } },
+            "storage": storage,
             "proxy": { "remoteurl": format!("http://{}", site.upstream(link)) },
             "http": { "addr": address.to_string(), "secret": "only for uploads that span servers" },
         });
@@ -73,7 +78,24 @@ pub(super) fn start(site: &Site, edition: Edition) -> anyhow::Result<Subject> {
         });
         processes.push(process);
     }
-    Ok(Subject::new(edition.kind(), processes, doors))
+    processes.extend(buckets);
+    Ok(Subject::new(kind, processes, doors))
+}
+
+/// Its bytes go through it, as ours do.
+fn in_bucket(bucket: &Bucket) -> Value {
+    json!({
+        "s3": {
+            "regionendpoint": bucket.url(),
+            "region": bucket::REGION,
+            "bucket": bucket::NAME,
+            "accesskey": bucket::ACCESS_KEY,
+            "secretkey": bucket::SECRET_KEY,
+            "forcepathstyle": true,
+            "secure": false,
+        },
+        "redirect": { "disable": true },
+    })
 }
 
 pub(super) fn version(edition: Edition) -> Option<String> {

@@ -1,12 +1,14 @@
 //! The registry itself: its release build, with an organization for each link and each way with tags.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Door, Kind, Subject, Tags, await_answer, version_of};
+use super::bucket::{self, Bucket};
+use super::{Door, Kind, Storage, Subject, Tags, await_answer, version_of};
 use crate::process::Process;
 use crate::site::{Link, Site, write};
 
@@ -17,9 +19,45 @@ const ORGANIZATIONS: [(&str, Link, Tags); 4] = [
     ("remembered-wire", Link::Wire, Tags::Remembered),
 ];
 
-pub(super) fn start(site: &Site) -> anyhow::Result<Subject> {
+pub(super) fn start(site: &Site, storage: Storage) -> anyhow::Result<Subject> {
+    let kind = match storage {
+        Storage::Directory => Kind::Quayside,
+        Storage::Bucket => Kind::QuaysideS3,
+    };
     let address = site.address();
-    let directory = site.directory("quayside")?;
+    let directory = site.directory(kind.name())?;
+    let bucket = match storage {
+        Storage::Directory => None,
+        Storage::Bucket => Some(Bucket::start(site)?),
+    };
+    let config = configure(site, &directory, address, bucket.as_ref())?;
+    let mut command = Command::new(binary()?);
+    command
+        .arg("serve")
+        .arg("--config")
+        .arg(config)
+        .env_remove("RUST_LOG");
+    let mut process = Process::start("quayside", command, &directory)?;
+    await_answer(&mut process, address)?;
+    let door = |&(name, link, tags): &(&str, Link, Tags)| Door {
+        link,
+        tags,
+        address,
+        prefix: format!("/v2/{name}/"),
+        process: 0,
+    };
+    let mut processes = vec![process];
+    processes.extend(bucket.map(|bucket| bucket.process));
+    let doors = ORGANIZATIONS.iter().map(door).collect();
+    Ok(Subject::new(kind, processes, doors))
+}
+
+fn configure(
+    site: &Site,
+    directory: &Path,
+    address: SocketAddr,
+    bucket: Option<&Bucket>,
+) -> anyhow::Result<PathBuf> {
     let organization = |&(name, link, tags): &(&str, Link, Tags)| {
         json!({
             "name": name,
@@ -37,33 +75,27 @@ pub(super) fn start(site: &Site) -> anyhow::Result<Subject> {
         "PREFERRED_URL_SCHEME": "http",
         "listen": address.to_string(),
         "adminListen": site.address().to_string(),
-        "organizationsFile": write(&directory, "organizations.yaml", &organizations.to_string())?,
+        "organizationsFile": write(directory, "organizations.yaml", &organizations.to_string())?,
         "database": { "sqlite": { "path": directory.join("quayside.db") } },
-        "storage": { "filesystem": { "path": directory.join("blobs") } },
+        "storage": storage(directory, bucket)?,
         "trustedNetworks": ["127.0.0.0/8"],
         "upstream": { "allowedHosts": ["127.0.0.0/8"] },
     });
-    let config = write(&directory, "config.yaml", &config.to_string())?;
-    let mut command = Command::new(binary()?);
-    command
-        .arg("serve")
-        .arg("--config")
-        .arg(config)
-        .env_remove("RUST_LOG");
-    let mut process = Process::start("quayside", command, &directory)?;
-    await_answer(&mut process, address)?;
-    let door = |&(name, link, tags): &(&str, Link, Tags)| Door {
-        link,
-        tags,
-        address,
-        prefix: format!("/v2/{name}/"),
-        process: 0,
+    write(directory, "config.yaml", &config.to_string())
+}
+
+/// As the registry calls it.
+fn storage(directory: &Path, bucket: Option<&Bucket>) -> anyhow::Result<Value> {
+    let Some(bucket) = bucket else {
+        return Ok(json!({ "filesystem": { "path": directory.join("blobs") } }));
     };
-    Ok(Subject::new(
-        Kind::Quayside,
-        vec![process],
-        ORGANIZATIONS.iter().map(door).collect(),
-    ))
+    Ok(json!({ "s3": {
+        "bucket": bucket::NAME,
+        "endpoint": bucket.url(),
+        "accessKeyIdFile": write(directory, "access-key-id", bucket::ACCESS_KEY)?,
+        "secretAccessKeyFile": write(directory, "secret-access-key", bucket::SECRET_KEY)?,
+        "spool": { "path": directory.join("spool") },
+    } }))
 }
 
 pub(super) fn version() -> Option<String> {
