@@ -19,6 +19,7 @@ flock 9
 
 packages=(podman skopeo containerd runc conmon containernetworking-plugins
   docker-registry busybox-static apache2-utils iproute2 iptables ca-certificates postgresql)
+long_packages=(ceph-mon ceph-osd radosgw ceph-common)
 replica_packages=(postgresql ca-certificates)
 bench_packages=(nginx-light varnish docker-registry iproute2 ca-certificates)
 
@@ -143,6 +144,7 @@ if [ "${1:-}" = replicas ]; then
   exit
 fi
 
+[ "${1:-}" = long ] && packages+=("${long_packages[@]}")
 install_packages
 cargo_tool cargo-nextest 0.9.151 --no-default-features --features default-no-update
 cargo_tool cargo-deny 0.20.2

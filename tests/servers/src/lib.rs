@@ -11,6 +11,7 @@
 mod background;
 pub mod balancer;
 mod cache;
+pub mod ceph;
 pub mod ports;
 pub mod postgres;
 pub mod process;
@@ -20,6 +21,7 @@ pub mod versitygw;
 pub mod wire;
 
 pub use balancer::Balancer;
+pub use ceph::Ceph;
 pub use postgres::Postgres;
 pub use replicas::Replicas;
 pub use s3_door::S3Door;

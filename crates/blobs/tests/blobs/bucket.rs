@@ -1,5 +1,6 @@
 //! A store in a bucket: what its server may do to it.
 
+mod ceph;
 pub(crate) mod depot;
 mod listing;
 mod outage;

@@ -10,7 +10,7 @@ use crate::scene::{
 };
 
 async fn gives_back_what_was_committed(store: &Store) {
-    for length in [0, 1, 64 * KIB, 64 * KIB + 1, 3 * MIB + 17] {
+    for length in [0, 1, 64 * KIB, 64 * KIB + 1, 3 * MIB + 17, 9 * MIB + 17] {
         let bytes = content(length, 1);
         let key = stored(store, &bytes).await;
         let blob = store.open(&key, length as u64).await.unwrap();
@@ -178,21 +178,10 @@ async fn carries_an_id_once_it_has_one(store: &Store) {
     assert_eq!(store.list(None, 10).await.unwrap(), []);
 }
 
-macro_rules! contract {
-    ($backend:ident, $scene:expr, [$($promise:ident),* $(,)?]) => {
-        mod $backend {
-            use super::*;
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $promise() {
-                    let scene = $scene;
-                    super::$promise(&scene.store).await;
-                }
-            )*
-        }
-    };
-    ($backend:ident, $scene:expr) => {
-        contract!($backend, $scene, [
+/// Hands the list of promises to another macro.
+macro_rules! promises {
+    ($to:ident!($($argument:tt)*)) => {
+        $to!($($argument)* [
             gives_back_what_was_committed,
             takes_sha512_digests,
             reads_ranges,
@@ -209,5 +198,35 @@ macro_rules! contract {
     };
 }
 
-contract!(filesystem, Scene::new());
-contract!(bucket, Depot::new().await);
+/// A test for each.
+macro_rules! contract {
+    ($backend:ident, $scene:expr, [$($promise:ident),* $(,)?]) => {
+        mod $backend {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    let scene = $scene;
+                    super::$promise(&scene.store).await;
+                }
+            )*
+        }
+    };
+}
+
+/// One after the other, where a server is too slow to be started for each.
+macro_rules! in_turn {
+    ([$($promise:ident),* $(,)?]) => {
+        /// Holds stores to every promise, each to one: `open` makes a fresh store with this name.
+        pub(crate) async fn every_promise(open: impl AsyncFn(&'static str) -> Store) {
+            $(
+                eprintln!("{}", stringify!($promise));
+                $promise(&open(stringify!($promise)).await).await;
+            )*
+        }
+    };
+}
+
+promises!(contract!(filesystem, Scene::new(),));
+promises!(contract!(bucket, Depot::new().await,));
+promises!(in_turn!());

@@ -58,7 +58,7 @@ impl Depot {
         change(&mut settings);
         let store = Store::open_s3_with(&settings, patience).await?;
         door.forget();
-        let client = client(&server);
+        let client = client_of(&server.url());
         Ok(Self {
             store,
             settings,
@@ -121,12 +121,13 @@ pub(crate) fn settings(home: &TempDir, endpoint: &str) -> S3Settings {
     }
 }
 
-fn client(server: &Versitygw) -> Client {
+/// A client of nobody's store, for what stores cannot do.
+pub(crate) fn client_of(endpoint: &str) -> Client {
     let credentials = Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "test");
     let config = Builder::new()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(REGION))
-        .endpoint_url(server.url())
+        .endpoint_url(endpoint)
         .force_path_style(true)
         .credentials_provider(credentials);
     Client::from_conf(config.build())

@@ -17,7 +17,7 @@ const LIFETIME: Duration = Duration::from_mins(5);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Head and body of what a client gets there.
-async fn get(url: &str, header: &str) -> (String, Vec<u8>) {
+pub(super) async fn get(url: &str, header: &str) -> (String, Vec<u8>) {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_once('/').unwrap();
     let request = format!("GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{header}\r\n");
