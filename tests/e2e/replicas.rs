@@ -3,6 +3,7 @@
 mod apart;
 mod cold;
 mod deaths;
+mod judge;
 mod quota;
 mod rollout;
 mod tried;
