@@ -178,3 +178,79 @@ async fn is_ready(probe: SocketAddr) -> std::io::Result<bool> {
     stream.read_exact(&mut beginning).await?;
     Ok(&beginning == b"HTTP/1.1 200")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::ports;
+    use crate::process::wait;
+
+    /// A backend that says its name on every connection, and that is ready or not.
+    fn backend(name: u8, ready: &Arc<AtomicBool>) -> Backend {
+        let [service, probe] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let backend = Backend {
+            address: service.local_addr().unwrap(),
+            probe: probe.local_addr().unwrap(),
+        };
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for mut stream in service.incoming().map_while(Result::ok) {
+                stream.write_all(&[name]).unwrap();
+                open.push(stream);
+            }
+        });
+        let ready = ready.clone();
+        std::thread::spawn(move || {
+            for mut stream in probe.incoming().map_while(Result::ok) {
+                let status = if ready.load(Ordering::Relaxed) { 200 } else { 503 };
+                // Who asks may not wait for the answer.
+                let _ = write!(stream, "HTTP/1.1 {status} X\r\n\r\n");
+            }
+        });
+        backend
+    }
+
+    /// A connection and who is at its end.
+    fn connect(balancer: &Balancer) -> (TcpStream, u8) {
+        let mut stream = TcpStream::connect(balancer.address()).unwrap();
+        let mut name = [0];
+        stream.read_exact(&mut name).unwrap();
+        (stream, name[0])
+    }
+
+    /// C4: connections go to those in turn that are ready, stay where they are, and end when they are cut.
+    #[test]
+    fn connections_go_in_turn_to_who_is_ready() {
+        let ready = [true, false].map(|ready| Arc::new(AtomicBool::new(ready)));
+        let backends = [backend(b'a', &ready[0]), backend(b'b', &ready[1])];
+        let balancer = Balancer::start(ports::free());
+        for backend in backends {
+            balancer.add(backend);
+        }
+        wait("the first is ready", || balancer.ready() == [backends[0].address]);
+        assert_eq!([(); 3].map(|()| connect(&balancer).1), *b"aaa");
+        ready[1].store(true, Ordering::Relaxed);
+        wait("both are ready", || balancer.ready().len() == 2);
+        let mut names = [(); 4].map(|()| connect(&balancer).1);
+        names.sort_unstable();
+        assert_eq!(names, *b"aabb");
+
+        balancer.remove(backends[1].address);
+        let (mut kept, name) = connect(&balancer);
+        assert_eq!(name, b'a');
+        ready[0].store(false, Ordering::Relaxed);
+        wait("nobody is ready", || balancer.ready().is_empty());
+        kept.set_read_timeout(Some(PROBE_INTERVAL)).unwrap();
+        assert!(kept.read(&mut [0]).is_err(), "the connection goes on");
+        balancer.cut(backends[0].address);
+        kept.set_read_timeout(None).unwrap();
+        assert!(
+            !matches!(kept.read(&mut [0]), Ok(1..)),
+            "the connection has ended"
+        );
+    }
+}
