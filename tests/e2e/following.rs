@@ -1,5 +1,6 @@
 //! SPEC B2, B3, B9 and B11 across replicas: one fetches, the others follow it, and do without it when they have to.
 
+mod foreign;
 mod port;
 
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use http::Method;
 use quayside_test_servers::ports;
 use quayside_test_servers::wire::Wire;
 use quayside_tests::eventually::{eventually, never, soon};
-use quayside_tests::fake::{FakeUpstream, Fault, Gate, Kind, Login, On};
+use quayside_tests::fake::{FakeUpstream, Fault, Gate, On};
 use quayside_tests::house::{House, Organization, Pair, Which};
 use quayside_tests::images::{Blob, Image};
 use serde_json::json;
@@ -322,58 +323,6 @@ async fn a_small_wrong_blob_is_refused_on_both_replicas() {
     assert_eq!(scene.ranges(), [""]);
 }
 
-/// B9: an organization's own fill is followed by its own clients only.
-#[tokio::test]
-async fn a_fill_with_credentials_is_followed_within_its_organization() {
-    const USER: &str = "robot";
-    const PASSWORD: &str = "canary-following-5ca1ab1e";
-    let login = || Login::Basic {
-        username: USER.to_owned(),
-        password: PASSWORD.to_owned(),
-    };
-    let (one, other) = (
-        FakeUpstream::with_login(login()).await,
-        FakeUpstream::with_login(login()).await,
-    );
-    let image = Image::random(1, &[LENGTH]);
-    let layer = &image.layers[0];
-    let pair = Pair::start(|builder, _| {
-        let of = |upstream, name| Organization::of(upstream).named(name).credentials(USER, PASSWORD);
-        builder
-            .organization(of(&one, "one"))
-            .organization(of(&other, "other"))
-    })
-    .await;
-    for (upstream, name) in [(&one, "one"), (&other, "other")] {
-        upstream.push("app", "1", &image);
-        let answer = pair.first.get(&format!("/v2/{name}/app/manifests/1")).await;
-        answer.assert_body(image.body());
-    }
-    let gate = Gate::closed();
-    one.script(
-        On::blob().at(&layer.digest).once(),
-        Fault::HoldAfter(HALF, gate.clone()),
-    );
-    let path = |name: &str| format!("/v2/{name}/app/blobs/{}", layer.digest);
-    let (first, second) = (pair.first.call(Method::GET, &path("one")).open().await, async {
-        gate.reached().await;
-        pair.second.call(Method::GET, &path("one")).open().await
-    });
-    let second = second.await;
-    pair.second.get(&path("other")).await.assert_body(&layer.bytes);
-    // Who does not know yet that a login is wanted asks once without.
-    let transfers = |upstream: &FakeUpstream| {
-        upstream
-            .count_where(|request| request.kind == Kind::Blob && !request.header("authorization").is_empty())
-    };
-    assert_eq!(transfers(&other), 1);
-    gate.open();
-    for response in [first, second] {
-        assert_eq!(response.bytes().await.unwrap(), layer.bytes);
-    }
-    assert_eq!(transfers(&one), 1);
-}
-
 /// A3, B1: a stranger reads what another replica is filling for a member, and never causes a request upstream.
 #[tokio::test]
 async fn a_stranger_follows_a_fill_of_another_replica() {
@@ -410,46 +359,6 @@ async fn a_stranger_does_not_replace_a_replica_that_is_cut_off() {
     assert_eq!(scene.ranges(), [""]);
     gate.open();
     assert_eq!(member.bytes().await.unwrap(), scene.layer.bytes);
-}
-
-/// B9, B11: bytes that anybody may have are followed by everybody, and one upstream's refusal is not another's.
-#[tokio::test]
-async fn a_refusal_of_another_upstream_is_not_the_last_word() {
-    let (one, other) = (FakeUpstream::start().await, FakeUpstream::start().await);
-    let image = Image::random(1, &[LENGTH]);
-    let layer = &image.layers[0];
-    let pair = Pair::start(|builder, _| {
-        let named = |upstream, name| Organization::of(upstream).named(name);
-        builder
-            .organization(named(&one, "one"))
-            .organization(named(&other, "other"))
-    })
-    .await;
-    for (upstream, name) in [(&one, "one"), (&other, "other")] {
-        upstream.push("app", "1", &image);
-        let answer = pair.first.get(&format!("/v2/{name}/app/manifests/1")).await;
-        answer.assert_body(image.body());
-    }
-    one.remove_blob("app", &layer.digest);
-    let gate = Gate::closed();
-    one.script(On::blob().once(), Fault::Hold(gate.clone()));
-    let path = |name: &str| format!("/v2/{name}/app/blobs/{}", layer.digest);
-    let (of_one, of_other) = (path("one"), path("other"));
-    let second = async {
-        gate.reached().await;
-        let opened = async {
-            never("upstream is asked", async || {
-                other.count(&Method::GET, &layer.digest) > 0
-            })
-            .await;
-            gate.open();
-        };
-        tokio::join!(pair.second.get(&of_other), opened).0
-    };
-    let (first, second) = tokio::join!(pair.first.get(&of_one), second);
-    first.assert_error(404, "BLOB_UNKNOWN");
-    second.assert_body(&layer.bytes);
-    assert_eq!(other.count(&Method::GET, &layer.digest), 1);
 }
 
 /// B2, B6, O4: a replica that stops drops what it fills in the background, and goes on with what another one follows.
