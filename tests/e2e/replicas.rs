@@ -2,6 +2,7 @@
 
 mod apart;
 mod cold;
+mod collecting;
 mod deaths;
 mod judge;
 mod quota;
