@@ -22,6 +22,7 @@ mod random;
 mod referrers;
 mod renewal;
 mod replicas;
+mod roles;
 mod scale;
 mod scrub;
 mod sweep;
@@ -163,6 +164,9 @@ contracts! {
         fill_is_shared_by_size_and_scope,
         other_size_fills_beside_the_lease,
         fill_that_expired_is_taken_over,
+        fill_that_expired_is_followed_where_it_says_where,
+        one_replaces_a_fill_that_cannot_be_reached,
+        replaced_fill_that_expires_is_lost,
         fill_without_lease_takes_nothing_over,
         stored_blob_is_found,
         private_blob_is_proven_under_a_lease,
@@ -176,6 +180,8 @@ contracts! {
         lease_is_given_back_by_its_holder,
         note_stays_until_it_expires,
         note_is_overruled_once,
+        late_renewal_brings_no_lease_back,
+        process_gives_all_its_leases_back,
         expired_leases_are_dropped;
         wanted:
             wants_missing_blobs_configs_first,

@@ -17,9 +17,9 @@ impl Metadata {
     /// Records the intent to fill a blob, or says why nothing is to be filled: another process does so already,
     /// or has done (B2). Of several that ask at once exactly one is told [`FillLease::Ours`].
     ///
-    /// With a lease, one of the same scope, or of none, that expects the same size is followed; one that
-    /// expired at `now` is taken over, and its key becomes garbage; one for another size is left alone, and
-    /// this fill runs beside it (B10).
+    /// With a lease, one of the same scope, or of none, that expects the same size is followed. One that expired before
+    /// `now` is followed too if it says where; else it is taken over, and its key becomes garbage. One for another size
+    /// is left alone, and this fill runs beside it (B10).
     pub async fn begin_fill(
         &self,
         intent: &FillIntent,
@@ -27,19 +27,45 @@ impl Metadata {
         now: i64,
         garbage_not_before: i64,
     ) -> Result<FillLease> {
-        let begin = begin::Begin {
+        self.begin(begin::Begin {
             intent: intent.clone(),
             leased,
+            unreachable: None,
             now,
             garbage_not_before,
-        };
+        })
+        .await
+    }
+
+    /// As [`begin_fill`](Self::begin_fill) with a lease, after the process whose fill `unreachable` has it could not be
+    /// reached (B2). Of several that ask one is told [`FillLease::Ours`], the others are to follow that one. The fill
+    /// that could not be reached goes on without the lease, and the first commit decides; one that expired before `now`
+    /// is given up, and its key becomes garbage.
+    pub async fn begin_fill_instead_of(
+        &self,
+        unreachable: &str,
+        intent: &FillIntent,
+        now: i64,
+        garbage_not_before: i64,
+    ) -> Result<FillLease> {
+        self.begin(begin::Begin {
+            intent: intent.clone(),
+            leased: Leased::Yes,
+            unreachable: Some(unreachable.to_owned()),
+            now,
+            garbage_not_before,
+        })
+        .await
+    }
+
+    async fn begin(&self, begin: begin::Begin) -> Result<FillLease> {
         self.engine
             .write(begin, |tx, begin| Box::pin(begin::begin(tx, begin)))
             .await
     }
 
     /// The running fill that somebody with this scope may follow, one without a scope first. None if there is
-    /// none, or its time was over at `now`.
+    /// none, or its time was over at `now` and it does not say where it runs.
     pub async fn held_fill(
         &self,
         digest: &Digest,
@@ -50,10 +76,12 @@ impl Metadata {
     }
 
     /// Renews fills, and says which of them are still there. One that is not was given up by somebody else, and
-    /// can no longer be committed: its key is garbage.
-    pub async fn heartbeat_fills(&self, tokens: &[String], expires_at: i64) -> Result<Vec<String>> {
+    /// can no longer be committed: its key is garbage, or will be. One that lost its lease is renewed only until it
+    /// expires: whoever has the lease by then is not to be disturbed.
+    pub async fn heartbeat_fills(&self, tokens: &[String], now: i64, expires_at: i64) -> Result<Vec<String>> {
         let renewal = begin::Renewal {
             tokens: super::lifetime::rows(tokens),
+            now,
             expires_at,
         };
         self.engine
@@ -87,6 +115,28 @@ impl Metadata {
         };
         self.engine
             .write(overrule, |tx, overrule| Box::pin(lease::overrule(tx, overrule)))
+            .await
+    }
+
+    /// Has a lease last until `expires_at`, if `holder` has it. Unlike [`take_lease`](Self::take_lease) this does nothing
+    /// to one that was given back, so it may arrive late.
+    pub async fn renew_lease(&self, name: &str, holder: &str, expires_at: i64) -> Result<()> {
+        let renewal = lease::Renewal {
+            name: name.to_owned(),
+            holder: holder.to_owned(),
+            expires_at,
+        };
+        self.engine
+            .write(renewal, |tx, renewal| Box::pin(lease::renew(tx, renewal)))
+            .await
+    }
+
+    /// Gives back all leases that `holder` has, and says how many. Notes stay.
+    pub async fn give_all_leases(&self, holder: &str) -> Result<u64> {
+        self.engine
+            .write(holder.to_owned(), |tx, holder| {
+                Box::pin(lease::give_all(tx, holder))
+            })
             .await
     }
 

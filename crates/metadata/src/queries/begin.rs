@@ -22,11 +22,12 @@ const BLOB: Statement = Statement::new(
      FROM blob b WHERE b.digest = $1",
 );
 
-/// What anybody could fetch is followed by everybody, so that comes first.
+/// What anybody could fetch is followed by everybody, so that comes first. A row whose time is over is no proof of a
+/// death: the database may have been away. Where it leads somewhere, that is asked first.
 const LIVE: Statement = Statement::new(
     "find running fills",
     "SELECT token, address, size, expires_at, scope FROM fill
-     WHERE digest = $1 AND scope IN (0, $2) AND leased AND expires_at >= $3 ORDER BY scope",
+     WHERE digest = $1 AND scope IN (0, $2) AND leased AND (expires_at >= $3 OR address <> '') ORDER BY scope",
 );
 
 const TAKE_OVER: Statement = Statement::new(
@@ -35,22 +36,35 @@ const TAKE_OVER: Statement = Statement::new(
      RETURNING storage_key, size",
 );
 
+/// The fill goes on without its lease, and may still be the first to commit.
+const DEMOTE: Statement = Statement::new(
+    "take lease from fill",
+    "UPDATE fill SET leased = FALSE WHERE token = $1 AND leased AND expires_at >= $2",
+);
+
+const REPLACE: Statement = Statement::new(
+    "replace fill",
+    "DELETE FROM fill WHERE token = $1 AND leased AND expires_at < $2 RETURNING storage_key, size",
+);
+
 const UNDO: Statement = Statement::new("record no fill", "DELETE FROM fill WHERE token = $1");
 
 const RENEW: Statement = Statement::new(
     "renew fills",
     "UPDATE fill SET expires_at = $2
-     WHERE token IN (SELECT value ->> 0 FROM json_each($1)) RETURNING token",
+     WHERE token IN (SELECT value ->> 0 FROM json_each($1)) AND (leased OR expires_at >= $3) RETURNING token",
 );
 
 /// What must stay cheap however much is stored.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[BLOB, LIVE, TAKE_OVER, UNDO, RENEW];
+pub(crate) const HOT: &[Statement] = &[BLOB, LIVE, TAKE_OVER, DEMOTE, REPLACE, UNDO, RENEW];
 
 /// A fill that a process wants to begin.
 pub(crate) struct Begin {
     pub(crate) intent: FillIntent,
     pub(crate) leased: Leased,
+    /// The fill that has the lease, whose process cannot be reached.
+    pub(crate) unreachable: Option<String>,
     pub(crate) now: i64,
     pub(crate) garbage_not_before: i64,
 }
@@ -59,6 +73,9 @@ pub(crate) async fn begin(tx: &mut Transaction, begin: &Begin) -> Result<FillLea
     let intent = &begin.intent;
     if purpose(tx, intent).await?.is_none() {
         return Ok(FillLease::Found);
+    }
+    if let Some(token) = &begin.unreachable {
+        give_up_on(tx, token, begin).await?;
     }
     let leased = match begin.leased {
         Leased::No => false,
@@ -93,6 +110,18 @@ async fn purpose(tx: &mut Transaction, intent: &FillIntent) -> Result<Option<Fil
     })
 }
 
+/// A fill that is silent for too long, or cannot be reached at all, is not waited for. Of several that find so one takes
+/// its place, and the others follow that one.
+async fn give_up_on(tx: &mut Transaction, token: &str, begin: &Begin) -> Result<(), MetadataError> {
+    if let Some(row) = tx.fetch_optional(REPLACE, args![token, begin.now]).await? {
+        let (key, size) = (row.text(0)?, row.int(1)?);
+        tx.execute(DISCARD, args![&key, size, begin.garbage_not_before])
+            .await?;
+    }
+    tx.execute(DEMOTE, args![token, begin.now]).await?;
+    Ok(())
+}
+
 enum Claim {
     /// The intent has the lease.
     Recorded,
@@ -114,7 +143,7 @@ async fn claim(tx: &mut Transaction, begin: &Begin) -> Result<Claim, MetadataErr
             if held.size == intent.size {
                 return Ok(Claim::Held(held));
             }
-            of_other_size |= row.int(4)? == scope;
+            of_other_size |= row.int(4)? == scope && held.expires_at >= begin.now;
         }
         if of_other_size {
             break;
@@ -156,12 +185,13 @@ pub(crate) async fn held(
 /// Fills that go on.
 pub(crate) struct Renewal {
     pub(crate) tokens: Vec<(String,)>,
+    pub(crate) now: i64,
     pub(crate) expires_at: i64,
 }
 
 /// The tokens whose rows are still there.
 pub(crate) async fn renew(tx: &mut Transaction, renewal: &Renewal) -> Result<Vec<String>, MetadataError> {
-    let values = args![&Rows::new(&renewal.tokens)?, renewal.expires_at];
+    let values = args![&Rows::new(&renewal.tokens)?, renewal.expires_at, renewal.now];
     let rows = tx.fetch_all(RENEW, values).await?;
     rows.iter().map(|row| row.text(0)).collect()
 }

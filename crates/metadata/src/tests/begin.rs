@@ -28,6 +28,14 @@ pub(super) fn intent(
     }
 }
 
+/// As [`intent`], of a process that nobody can reach.
+pub(super) fn silent(token: &str, digest: &Digest, size: u64, now: i64) -> FillIntent {
+    FillIntent {
+        address: String::new(),
+        ..intent(token, digest, size, None, now)
+    }
+}
+
 pub(super) fn held(token: &str, size: u64, expires_at: i64) -> FillLease {
     FillLease::Held(HeldFill {
         token: token.to_owned(),
@@ -127,17 +135,20 @@ pub(super) async fn other_size_fills_beside_the_lease(db: Fixture) {
     db.assert_consistent().await;
 }
 
-/// ENGINE §3.4: a fill without a heartbeat is taken over, whatever its size; its key is garbage in that moment, and
-/// it may not commit.
+/// ENGINE §3.4: a fill without a heartbeat that nobody can follow is taken over, whatever its size; its key is garbage in
+/// that moment, and it may not commit.
 pub(super) async fn fill_that_expired_is_taken_over(db: Fixture) {
     let layer = db.layer().await;
     for size in [10, 99] {
-        let dead = intent(&format!("dead {size}"), &layer, size, None, 0);
+        let dead = silent(&format!("dead {size}"), &layer, size, 0);
         let heir = intent(&format!("heir {size}"), &layer, 10, None, LIFE);
         assert_eq!(db.begin(&dead, Leased::Yes, 0).await, STORE);
         if size == 10 {
             let begun = db.begin(&heir, Leased::Yes, LIFE).await;
-            assert_eq!(begun, held(&dead.token, 10, LIFE), "not a moment early");
+            let FillLease::Held(live) = begun else {
+                panic!("not a moment early: {begun:?}")
+            };
+            assert_eq!(live.token, dead.token);
         }
 
         assert_eq!(db.begin(&heir, Leased::Yes, LIFE + 1).await, STORE);
@@ -147,6 +158,83 @@ pub(super) async fn fill_that_expired_is_taken_over(db: Fixture) {
         assert_eq!(db.end(&dead).await, FillCommit::Lost);
         assert_eq!(db.places(&dead.token).await, ["garbage"]);
         db.metadata.abandon_fill(&heir.token, LATER).await.unwrap();
+    }
+    db.assert_consistent().await;
+}
+
+/// B2, O2: a row that was not renewed says nothing of its process where the database was away; the process is asked.
+pub(super) async fn fill_that_expired_is_followed_where_it_says_where(db: Fixture) {
+    let layer = db.layer().await;
+    let running = intent("running", &layer, 10, None, 0);
+    db.begin(&running, Leased::Yes, 0).await;
+
+    let other = intent("other", &layer, 10, None, 100);
+    assert_eq!(
+        db.begin(&other, Leased::Yes, 100).await,
+        held("running", 10, LIFE)
+    );
+
+    let tokens = [running.token.clone()];
+    assert_eq!(
+        db.metadata.heartbeat_fills(&tokens, 100, 200).await.unwrap(),
+        tokens
+    );
+    assert_eq!(db.end(&running).await, FillCommit::Stored);
+    db.assert_consistent().await;
+}
+
+/// B2: of those that cannot reach who fills one takes the lease, and the others follow that one. What could not be
+/// reached goes on, and the first commit decides.
+pub(super) async fn one_replaces_a_fill_that_cannot_be_reached(db: Fixture) {
+    let layer = db.layer().await;
+    let (first, second) = (
+        intent("first", &layer, 10, None, 0),
+        intent("second", &layer, 10, None, 0),
+    );
+    let third = intent("third", &layer, 10, None, 0);
+    db.begin(&first, Leased::Yes, 0).await;
+
+    let instead = async |intent, now| {
+        let begun = db
+            .metadata
+            .begin_fill_instead_of("first", intent, now, LATER)
+            .await;
+        begun.unwrap()
+    };
+    assert_eq!(instead(&second, LIFE).await, STORE);
+    assert_eq!(instead(&third, LIFE).await, held("second", 10, LIFE));
+
+    for token in ["first", "second"] {
+        assert_eq!(db.places(token).await, ["fill"]);
+    }
+    assert_eq!(db.end(&first).await, FillCommit::Stored);
+    assert_eq!(db.end(&second).await, FillCommit::Superseded);
+    db.assert_consistent().await;
+}
+
+/// G3: a process that was replaced and slept through its lease may not commit: its key is garbage, or its row can no
+/// longer be renewed.
+pub(super) async fn replaced_fill_that_expires_is_lost(db: Fixture) {
+    let layer = db.layer().await;
+    for (dead, heir, replaced_at) in [("early", "a", LIFE), ("late", "b", LIFE + 1)] {
+        let (dead, heir) = (
+            intent(dead, &layer, 10, None, 0),
+            intent(heir, &layer, 10, None, 50),
+        );
+        db.begin(&dead, Leased::Yes, 0).await;
+        let begun = db
+            .metadata
+            .begin_fill_instead_of(&dead.token, &heir, replaced_at, LATER);
+        assert_eq!(begun.await.unwrap(), STORE);
+
+        let tokens = [dead.token.clone(), heir.token.clone()];
+        let there = db.metadata.heartbeat_fills(&tokens, LIFE + 1, 100).await.unwrap();
+
+        assert_eq!(there, [heir.token.clone()], "replaced at {replaced_at}");
+        for token in [&dead.token, &heir.token] {
+            db.metadata.abandon_fill(token, LATER).await.unwrap();
+        }
+        assert_eq!(db.places(&dead.token).await, ["garbage"]);
     }
     db.assert_consistent().await;
 }
@@ -244,14 +332,14 @@ pub(super) async fn heartbeat_tells_which_fills_are_gone(db: Fixture) {
     db.metadata.abandon_fill("gone", LATER).await.unwrap();
 
     let tokens = ["gone", "here", "never"].map(str::to_owned);
-    let there = db.metadata.heartbeat_fills(&tokens, 100).await.unwrap();
+    let there = db.metadata.heartbeat_fills(&tokens, 0, 100).await.unwrap();
 
     assert_eq!(there, ["here"]);
     assert_eq!(db.metadata.expire_fills(100, LATER).await.unwrap(), 0);
     let late = intent("late", &here, 10, None, 100);
     assert_eq!(db.begin(&late, Leased::Yes, 100).await, held("here", 10, 100));
     assert_eq!(
-        db.metadata.heartbeat_fills(&[], 100).await.unwrap(),
+        db.metadata.heartbeat_fills(&[], 0, 100).await.unwrap(),
         Vec::<String>::new()
     );
     db.assert_consistent().await;
@@ -269,7 +357,7 @@ pub(super) async fn running_fill_is_read_again(db: Fixture) {
     db.begin(&intent("acme", &layer, 10, Some(db.acme), 0), Leased::Yes, 0)
         .await;
     assert_eq!(running(Some(db.acme), LIFE).await.as_deref(), Some("acme"));
-    assert_eq!(running(Some(db.acme), LIFE + 1).await, None);
+    assert_eq!(running(Some(db.acme), LIFE + 1).await.as_deref(), Some("acme"));
     assert_eq!(running(Some(other), 0).await, None);
     assert_eq!(running(None, 0).await, None);
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use futures::future::join_all;
 use quayside_test_servers::Postgres;
 
-use super::begin::{LATER, LIFE, STORE, held, intent};
+use super::begin::{LATER, LIFE, STORE, held, intent, silent};
 use super::fixture::{Fixture, digest, image};
 use crate::{FillCommit, FillLease, Leased, Metadata, OrganizationId, Taken};
 
@@ -109,7 +109,7 @@ async fn holder_that_comes_back_commits_or_is_taken_over() {
     let mut stored = 0;
     for (round, layer) in layers.iter().enumerate() {
         let layer = digest(layer);
-        let dead = intent(&format!("{round} dead"), &layer, 10, None, 0);
+        let dead = silent(&format!("{round} dead"), &layer, 10, 0);
         let heir = intent(&format!("{round} heir"), &layer, 10, None, LIFE + 1);
         assert_eq!(two.db.begin(&dead, Leased::Yes, 0).await, STORE);
         let come_back = async {
@@ -166,7 +166,7 @@ async fn expiry_beside_commit_and_heartbeat() {
         };
         let heartbeat = async {
             stagger(round, 2).await;
-            two.other.heartbeat_fills(&tokens, LIFE + 1).await.unwrap()
+            two.other.heartbeat_fills(&tokens, 0, LIFE + 1).await.unwrap()
         };
         let commit = async {
             stagger(round, 3).await;
@@ -285,7 +285,7 @@ impl Busy<'_> {
             }
             FillLease::Held(held) => {
                 let tokens = [held.token];
-                metadata.heartbeat_fills(&tokens, now + 1).await.unwrap();
+                metadata.heartbeat_fills(&tokens, now, now + 1).await.unwrap();
             }
             FillLease::Found => {
                 let blob = metadata.blob(self.organizations[0], "app", &intent.digest, crate::View::Member);

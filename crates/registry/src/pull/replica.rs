@@ -20,6 +20,8 @@ use crate::clock::{Millis, millis};
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// How often fills are renewed.
 const BEAT: Duration = Duration::from_secs(5);
+/// How soon it is tried again where that failed.
+const RETRY: Duration = Duration::from_secs(1);
 /// How long a failure is told to replicas that come back for more bytes.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
@@ -57,6 +59,13 @@ struct Announced {
     recorded: AtomicBool,
     /// Its row was taken away.
     lost: AtomicBool,
+}
+
+impl Announced {
+    /// One that was lost once stays lost, and that is told once.
+    fn is_renewed(&self) -> bool {
+        self.recorded.load(Ordering::Relaxed) && !self.lost.load(Ordering::Relaxed)
+    }
 }
 
 /// A fill that other replicas may ask for, for as long as this is held.
@@ -114,7 +123,7 @@ impl Replica {
         let tokens: Vec<_> = running.iter().map(|(token, _)| token.clone()).collect();
         let there = engine
             .metadata
-            .heartbeat_fills(&tokens, lease_end(engine))
+            .heartbeat_fills(&tokens, engine.now(), lease_end(engine))
             .await?;
         for (token, entry) in running {
             if entry.recorded.load(Ordering::Relaxed) && !there.contains(&token) {
@@ -130,9 +139,7 @@ impl Replica {
         let now = Instant::now();
         fills.retain(|_, entry| !matches!(entry, Entry::Failed { until, .. } if *until <= now));
         let recorded = fills.iter().filter_map(|(token, entry)| match entry {
-            Entry::Running(entry) if entry.recorded.load(Ordering::Relaxed) => {
-                Some((token.clone(), Arc::clone(entry)))
-            }
+            Entry::Running(entry) if entry.is_renewed() => Some((token.clone(), Arc::clone(entry))),
             _ => None,
         });
         recorded.collect()
@@ -148,7 +155,8 @@ pub(crate) fn lease_end(engine: &Engine) -> Millis {
 pub(crate) async fn keep_alive(engine: Arc<Engine>) {
     let mut blind = false;
     loop {
-        engine.clock.sleep(BEAT).await;
+        // After an outage of the database whoever wants to know who fills must find this replica alive.
+        engine.clock.sleep(if blind { RETRY } else { BEAT }).await;
         let beaten = engine.replica.beat(&engine).await;
         if let Err(error) = &beaten
             && !blind
@@ -271,6 +279,19 @@ mod tests {
         announcement.recorded();
         assert_eq!(replica.recorded().len(), 1);
         announcement.settled();
+        assert!(replica.recorded().is_empty());
+    }
+
+    /// G3: a row that another replica took away is not asked for again, so its loss is told once.
+    #[test]
+    fn a_row_that_was_lost_is_not_renewed() {
+        let replica = replica();
+        let announcement = announced(&replica);
+        announcement.recorded();
+        for (_, entry) in replica.recorded() {
+            entry.lost.store(true, Ordering::Relaxed);
+        }
+        assert!(announcement.is_lost());
         assert!(replica.recorded().is_empty());
     }
 }

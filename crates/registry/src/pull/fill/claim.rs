@@ -93,9 +93,9 @@ impl<'a> Claim<'a> {
     }
 
     /// Asks the database who fills: another fill may have ended, or begun elsewhere, since the request looked.
-    pub(super) async fn begin(&mut self, fill: &Arc<Fill>, leased: Leased) -> Result<Start, PullError> {
+    pub(super) async fn begin(&mut self, fill: &Arc<Fill>) -> Result<Start, PullError> {
         if self.engine.metadata.is_shared() {
-            return self.begin_shared(fill, leased).await;
+            return self.begin_shared(fill, None).await;
         }
         let order = self.order;
         let (id, repository) = (order.served.id, order.repository.as_str());
@@ -117,15 +117,33 @@ impl<'a> Claim<'a> {
         Ok(Start::Ours)
     }
 
-    async fn begin_shared(&mut self, fill: &Arc<Fill>, leased: Leased) -> Result<Start, PullError> {
+    /// As [`begin`](Self::begin), where the replica that fills cannot be reached (B2).
+    pub(super) async fn begin_instead_of(
+        &mut self,
+        held: &HeldFill,
+        fill: &Arc<Fill>,
+    ) -> Result<Start, PullError> {
+        self.begin_shared(fill, Some(held)).await
+    }
+
+    async fn begin_shared(
+        &mut self,
+        fill: &Arc<Fill>,
+        unreachable: Option<&HeldFill>,
+    ) -> Result<Start, PullError> {
         let (engine, order) = (self.engine, self.order);
         let announcement = engine.replica.announce(&self.token, &order.digest, fill);
         let intent = self.intent();
         let not_before = engine.garbage_not_before();
-        let begun = engine
-            .metadata
-            .begin_fill(&intent, leased, engine.now(), not_before)
-            .await?;
+        let (metadata, now) = (&engine.metadata, engine.now());
+        let begun = match unreachable {
+            None => metadata.begin_fill(&intent, Leased::Yes, now, not_before).await?,
+            Some(held) => {
+                metadata
+                    .begin_fill_instead_of(&held.token, &intent, now, not_before)
+                    .await?
+            }
+        };
         Ok(match begun {
             FillLease::Ours(purpose) => {
                 announcement.recorded();
@@ -203,7 +221,8 @@ impl<'a> Claim<'a> {
         }
         let token = [self.token.clone()];
         let metadata = &self.engine.metadata;
-        let there = metadata.heartbeat_fills(&token, lease_end(self.engine)).await?;
+        let (now, end) = (self.engine.now(), lease_end(self.engine));
+        let there = metadata.heartbeat_fills(&token, now, end).await?;
         let announcement = self.row.as_ref().and_then(|row| row.announcement.as_ref());
         let lost = announcement.is_some_and(Announcement::is_lost);
         anyhow::ensure!(!lost && !there.is_empty(), "another replica took the fill over");

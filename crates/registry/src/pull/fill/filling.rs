@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quayside_blobs::{Ingest, IngestError, VerifyError};
-use quayside_metadata::Leased;
 use quayside_upstream::UpstreamError;
 
 use super::claim::{Claim, Kept, LONGEST, Start};
@@ -81,7 +80,7 @@ pub(super) enum Stopped {
 
 impl Filling<'_, '_> {
     async fn run(mut self) -> Outcome {
-        let start = match self.claim.begin(self.fill, Leased::Yes).await {
+        let start = match self.claim.begin(self.fill).await {
             Ok(Start::Found) => return Outcome::Found,
             // Its bytes would be read to be thrown away.
             Ok(Start::Held(_)) if !self.fill.is_attended() => return Outcome::Elsewhere,

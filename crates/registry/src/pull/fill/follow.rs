@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quayside_blobs::{Blob, Ingest, StorageKey};
-use quayside_metadata::{HeldFill, Leased, View};
+use quayside_metadata::{HeldFill, View};
 use tokio::time::Instant;
 
 use super::claim::Start;
@@ -97,15 +97,18 @@ impl Filling<'_, '_> {
     /// Who has the fill now. A replica that was not heard of for too long is not waited for.
     async fn decide(&mut self, held: &HeldFill, heard: Instant) -> Result<Start, PullError> {
         let fill = self.fill;
-        match self.claim.begin(fill, Leased::Yes).await? {
+        let now = self.engine.now();
+        // A row that is not renewed either: its process is gone, and not only out of reach.
+        let is_dead = |same: &HeldFill| same.address.is_empty() || same.expires_at < now;
+        match self.claim.begin(fill).await? {
             Start::Held(same)
-                if same.token == held.token && (same.address.is_empty() || heard.elapsed() >= PATIENCE) =>
+                if same.token == held.token && (is_dead(&same) || heard.elapsed() >= PATIENCE) =>
             {
                 tracing::info!(
                     digest = %self.order.digest, peer = same.address,
                     "replica cannot be followed, asking upstream"
                 );
-                self.claim.begin(fill, Leased::No).await
+                self.claim.begin_instead_of(&same, fill).await
             }
             start => Ok(start),
         }
