@@ -5,6 +5,7 @@ mod cold;
 mod collecting;
 mod deaths;
 mod judge;
+mod outages;
 mod quota;
 mod rollout;
 mod tried;
