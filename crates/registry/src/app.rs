@@ -284,6 +284,7 @@ impl Server {
         self.workers.close();
         self.workers.wait().await;
         let last = async {
+            self.engine.give_back_fetches().await;
             self.engine.renewals.flush(&self.engine.metadata).await;
             self.engine.leader.resign().await;
         };

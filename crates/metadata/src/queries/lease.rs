@@ -34,11 +34,23 @@ const NOTE: Statement = Statement::new(
     "UPDATE lease SET note = $3, expires_at = $4 WHERE name = $1 AND holder = $2 AND note IS NULL",
 );
 
+/// One that was given back stays so, however late this comes.
+const RENEW: Statement = Statement::new(
+    "renew lease",
+    "UPDATE lease SET expires_at = $3 WHERE name = $1 AND holder = $2 AND note IS NULL",
+);
+
+/// There are as many leases as things that are being done.
+const GIVE_ALL: Statement = Statement::new(
+    "give leases of process",
+    "DELETE FROM lease WHERE holder = $1 AND note IS NULL",
+);
+
 const EXPIRE: Statement = Statement::new("drop expired leases", "DELETE FROM lease WHERE expires_at < $1");
 
 /// What must stay cheap however much is stored.
 #[cfg(test)]
-pub(crate) const HOT: &[Statement] = &[TAKE, TAKE_NOTED, READ, GIVE, NOTE];
+pub(crate) const HOT: &[Statement] = &[TAKE, TAKE_NOTED, READ, GIVE, NOTE, RENEW];
 
 /// How often a lease is asked for that somebody gives back meanwhile.
 const ROUNDS: usize = 3;
@@ -127,6 +139,23 @@ pub(crate) async fn give(tx: &mut Transaction, gift: &Gift) -> Result<(), Metada
         }
     };
     Ok(())
+}
+
+/// A lease that is to last longer.
+pub(crate) struct Renewal {
+    pub(crate) name: String,
+    pub(crate) holder: String,
+    pub(crate) expires_at: i64,
+}
+
+pub(crate) async fn renew(tx: &mut Transaction, renewal: &Renewal) -> Result<(), MetadataError> {
+    let values = args![&renewal.name, &renewal.holder, renewal.expires_at];
+    tx.execute(RENEW, values).await?;
+    Ok(())
+}
+
+pub(crate) async fn give_all(tx: &mut Transaction, holder: &String) -> Result<u64, MetadataError> {
+    tx.execute(GIVE_ALL, args![holder]).await
 }
 
 pub(crate) async fn expire(tx: &mut Transaction, now: &i64) -> Result<u64, MetadataError> {

@@ -92,6 +92,46 @@ pub(super) async fn note_is_overruled_once(db: Fixture) {
     );
 }
 
+/// G4, M2: a lease is renewed by the one that has it, and what comes late brings none back.
+pub(super) async fn late_renewal_brings_no_lease_back(db: Fixture) {
+    let renew = async |holder, until| {
+        let renewed = db.metadata.renew_lease("worker", holder, until);
+        renewed.await.unwrap();
+    };
+    db.take("a", 0).await;
+    renew("b", 99).await;
+    assert_eq!(db.take("b", 0).await, held("a", 10, None));
+    renew("a", 20).await;
+    assert_eq!(db.take("b", 0).await, held("a", 20, None));
+
+    db.note("a", "it failed", 2).await;
+    renew("a", 99).await;
+    assert_eq!(db.take("b", 0).await, held("a", 2, Some("it failed")));
+
+    db.take("b", 3).await;
+    db.metadata.give_lease("worker", "b").await.unwrap();
+    renew("b", 99).await;
+    assert_eq!(db.metadata.lease("worker").await.unwrap(), None);
+}
+
+/// O1, M2: a process that ends gives back what it has, and leaves what others have and what it had to say.
+pub(super) async fn process_gives_all_its_leases_back(db: Fixture) {
+    for (name, holder) in [("m:1", "a"), ("m:2", "a"), ("m:3", "b")] {
+        let taken = db.metadata.take_lease(name, holder, 0, 10).await;
+        assert_eq!(taken.unwrap(), Taken::Ours);
+    }
+    db.take("a", 0).await;
+    db.note("a", "it failed", 10).await;
+
+    assert_eq!(db.metadata.give_all_leases("a").await.unwrap(), 2);
+
+    for name in ["m:1", "m:2"] {
+        assert_eq!(db.metadata.lease(name).await.unwrap(), None);
+    }
+    assert!(db.metadata.lease("m:3").await.unwrap().is_some());
+    assert_eq!(db.take("b", 0).await, held("a", 10, Some("it failed")));
+}
+
 /// What nobody comes back to does not stay.
 pub(super) async fn expired_leases_are_dropped(db: Fixture) {
     db.take("a", 0).await;

@@ -51,6 +51,16 @@ impl Engine {
             started: self.now(),
         }
     }
+
+    /// Lets others fetch at once what this process does not get to the end of (O1).
+    pub(crate) async fn give_back_fetches(&self) {
+        if !self.metadata.is_shared() {
+            return;
+        }
+        if let Err(error) = self.metadata.give_all_leases(&self.replica.id).await {
+            tracing::debug!(error = %Chain(&error), "leases not given back");
+        }
+    }
 }
 
 /// Who is to fetch.
@@ -158,8 +168,11 @@ impl Fetch<'_> {
     async fn beat(&self) -> Infallible {
         loop {
             self.engine.clock.sleep(BEAT).await;
-            // Lost, it costs a fetch: what is fetched is right all the same.
-            if let Err(error) = self.take().await {
+            let until = self.engine.now().saturating_add(millis(LEASE));
+            let holder = &self.engine.replica.id;
+            // Lost, it costs a fetch: what is fetched is right all the same. Nor may it be taken anew: the fetch may end
+            // while this is on its way, and the lease be given back before.
+            if let Err(error) = self.metadata().renew_lease(&self.name, holder, until).await {
                 tracing::debug!(error = %Chain(&error), "lease of a fetch not renewed");
             }
         }
