@@ -49,7 +49,7 @@ impl Scene {
         scene
     }
 
-    /// The first replica gets half of the layer from upstream when it asks for it, and the rest when the gate opens.
+    /// Who asks upstream for the layer first gets half of it, and the rest when the gate opens.
     /// What is asked later is answered.
     async fn half() -> (Self, Gate) {
         let scene = Self::of(LENGTH, |_| ()).await;

@@ -18,7 +18,7 @@ const LATER: Duration = Duration::from_millis(200);
 /// The machine may be busy with something else at the wrong moment, so often in a row it is not.
 const TRIALS: u64 = 3;
 
-/// B2, A6: a cold blob that twenty clients ask two replicas for is fetched once, all get its bytes while they arrive, and
+/// B2: a cold blob that twenty clients ask two replicas for is fetched once, all get its bytes while they arrive, and
 /// nobody waits for the other replica to be done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_clients_over_two_replicas_cost_one_fetch() {
@@ -65,7 +65,7 @@ async fn herd(scene: &Scene, length: usize) -> Duration {
     first[0].abs_diff(first[1])
 }
 
-/// M2: a manifest that many clients ask two replicas for at once is fetched once, and so is the token for it.
+/// M2: a manifest that many clients ask two replicas for at once is fetched once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_two_replicas_cost_one_manifest() {
     let upstream = FakeUpstream::start().await;

@@ -4,10 +4,26 @@ use std::time::Duration;
 
 use quayside_tests::eventually::{holds_within, soon};
 use quayside_tests::fake::{Gate, Request};
+use quayside_tests::torture::is_long;
 
 use super::{Download, LENGTH, Scene, all_end};
 
 const CLIENTS: usize = 4;
+
+/// What happens to a replica happens to this one.
+const FILLER: usize = 1;
+/// The other one collects, because it was there first.
+const LEADER: usize = 0;
+
+/// Takes the time away that only passes. In the long form it does.
+async fn hasten(scene: &Scene) {
+    if !is_long() {
+        scene
+            .fleet
+            .change("UPDATE fill SET expires_at = 1 WHERE leased")
+            .await;
+    }
+}
 
 /// The value of a request's `Range`, empty if it has none.
 fn range(request: &Request) -> String {
@@ -20,7 +36,7 @@ fn range(request: &Request) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_filler_costs_one_more_fetch_of_the_rest() {
     let (mut scene, gate) = Scene::half().await;
-    let (filler, follower) = (scene.fleet.at(0), scene.fleet.at(1));
+    let (filler, follower) = (scene.fleet.at(FILLER), scene.fleet.at(LEADER));
     let mut lost = scene.begin(filler).await;
     lost.first().await;
     gate.reached().await;
@@ -29,8 +45,9 @@ async fn a_killed_filler_costs_one_more_fetch_of_the_rest() {
         downloads.push(scene.begin(follower).await);
     }
     scene.arrived(&mut downloads).await;
-    scene.fleet.replicas.replica_mut(0).kill();
+    scene.fleet.replicas.replica_mut(FILLER).kill();
     all_end(downloads, &scene.layer).await;
+    hasten(&scene).await;
     let fetches = scene.fetches();
     assert_eq!(fetches.len(), 2, "{fetches:#?}");
     let rest = range(&fetches[1]);
@@ -41,7 +58,7 @@ async fn a_killed_filler_costs_one_more_fetch_of_the_rest() {
         .unwrap_or_else(|| panic!("the second request asks for {rest:?}"));
     assert!((1..=LENGTH / 2).contains(&from), "{rest}");
     gate.open();
-    scene.fleet.replicas.replica_mut(0).start();
+    scene.fleet.replicas.replica_mut(FILLER).start();
     scene
         .fleet
         .blob(filler, "app", &scene.layer.digest)
@@ -57,23 +74,20 @@ const LEASE_LIMIT: Duration = Duration::from_secs(90);
 const FILLS: &str = "SELECT count(*) FROM fill";
 const GARBAGE: &str = "SELECT count(*) FROM garbage";
 
-/// It sleeps; the other one leads the collector, because it was there first.
-const SLEEPER: usize = 1;
-const LEADER: usize = 0;
-
 /// A filler that has half of the layer, and one client that waits for the rest.
 async fn asleep() -> (Scene, Gate, Download) {
     let (scene, gate) = Scene::half().await;
-    let mut waiting = scene.begin(scene.fleet.at(SLEEPER)).await;
+    let mut waiting = scene.begin(scene.fleet.at(FILLER)).await;
     waiting.first().await;
     gate.reached().await;
     assert_eq!(scene.fleet.number(FILLS).await, 1);
-    scene.fleet.replicas.replica(SLEEPER).pause();
+    scene.fleet.replicas.replica(FILLER).pause();
     (scene, gate, waiting)
 }
 
 /// Returns when the others have given up what the sleeper was filling.
 async fn given_up(scene: &Scene) {
+    hasten(scene).await;
     let given_up = holds_within(LEASE_LIMIT, || async { scene.fleet.number(FILLS).await == 0 });
     assert!(
         given_up.await,
@@ -90,7 +104,7 @@ async fn given_up(scene: &Scene) {
 async fn a_filler_that_slept_through_its_lease_commits_nothing() {
     let (scene, gate, waiting) = asleep().await;
     given_up(&scene).await;
-    scene.fleet.replicas.replica(SLEEPER).go_on();
+    scene.fleet.replicas.replica(FILLER).go_on();
     gate.open();
     soon("who woke up serves its client", waiting.end(&scene.layer)).await;
     scene.fleet.audit_at_rest().await;
@@ -103,7 +117,7 @@ async fn a_filler_that_slept_through_its_lease_commits_nothing() {
 
     // It may have asked for the rest again by then: it was silent for so long.
     let before = scene.fetches().len();
-    scene.begin(scene.fleet.at(SLEEPER)).await.end(&scene.layer).await;
+    scene.begin(scene.fleet.at(FILLER)).await.end(&scene.layer).await;
     scene.fleet.stored(&scene.layer.digest).await;
     scene.fleet.audit_at_rest().await;
     assert_eq!(scene.fetches().len(), before + 1);
@@ -119,7 +133,7 @@ async fn a_filler_that_slept_finds_what_others_have_filled() {
     assert_eq!(scene.fetches().len(), 2);
     let key = "SELECT count(*) FROM blob b JOIN garbage g ON g.storage_key = b.storage_key";
     given_up(&scene).await;
-    scene.fleet.replicas.replica(SLEEPER).go_on();
+    scene.fleet.replicas.replica(FILLER).go_on();
     gate.open();
     soon("who woke up serves its client", waiting.end(&scene.layer)).await;
     scene.fleet.audit_at_rest().await;
