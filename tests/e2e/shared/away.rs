@@ -1,6 +1,8 @@
 //! O2, C4: what is away while a registry starts.
 
-use quayside_tests::eventually::{eventually, soon};
+use std::future::ready;
+
+use quayside_tests::eventually::{eventually, never, soon};
 
 use super::Ground;
 
@@ -10,9 +12,7 @@ async fn a_start_waits_for_a_bucket_that_is_away() {
     let mut ground = Ground::new();
     ground.door.close();
     let starting = tokio::spawn(ground.house().start());
-    // The address that it knows by now is asked for in vain.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    assert!(!starting.is_finished());
+    never("the start ends", || ready(starting.is_finished())).await;
     ground.door.open();
     let house = soon("the registry starts", starting).await.unwrap();
     assert_eq!(house.admin("/readyz").await.status, 200);
@@ -24,8 +24,7 @@ async fn a_start_waits_for_a_database_that_is_away() {
     let mut ground = Ground::new();
     ground.postgres.stop();
     let starting = tokio::spawn(ground.house().start());
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    assert!(!starting.is_finished());
+    never("the start ends", || ready(starting.is_finished())).await;
     ground.postgres.go_on();
     let house = soon("the registry starts", starting).await.unwrap();
     eventually("it is ready", || async {
