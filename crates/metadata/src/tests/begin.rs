@@ -230,7 +230,11 @@ pub(super) async fn replaced_fill_that_expires_is_lost(db: Fixture) {
         let tokens = [dead.token.clone(), heir.token.clone()];
         let there = db.metadata.heartbeat_fills(&tokens, LIFE + 1, 100).await.unwrap();
 
-        assert_eq!(there, [heir.token.clone()], "replaced at {replaced_at}");
+        assert_eq!(
+            there,
+            std::slice::from_ref(&heir.token),
+            "replaced at {replaced_at}"
+        );
         for token in [&dead.token, &heir.token] {
             db.metadata.abandon_fill(token, LATER).await.unwrap();
         }
