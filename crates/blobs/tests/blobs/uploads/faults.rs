@@ -10,7 +10,7 @@ use quayside_test_servers::{
 };
 use tokio::time::Instant;
 
-use super::scene::{PART, SHORT, begin, eventually, key_of, received};
+use super::scene::{PART, SHORT, WAKEFUL, begin, eventually, key_of, received};
 use crate::bucket::depot::Depot;
 use crate::scene::{KIB, MIB, append, assert_same, content, drain, read, whole, within};
 
@@ -20,7 +20,7 @@ const HOUR: Duration = Duration::from_hours(1);
 /// O2: a bucket that does not want parts for a while, loses them, or answers too late, still gets them all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sends_parts_again_that_did_not_arrive() {
-    let depot = Depot::impatient().await;
+    let depot = Depot::waiting(WAKEFUL).await;
     for fault in [
         Fault::SlowDown,
         Fault::Drop,
@@ -48,7 +48,7 @@ async fn sends_parts_again_that_did_not_arrive() {
 /// stored once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn finds_out_what_became_of_an_object_whose_answer_was_lost() {
-    let depot = Depot::impatient().await;
+    let depot = Depot::waiting(WAKEFUL).await;
     for (length, operation) in [
         (PART + 5, Operation::CompleteUpload),
         (5 * KIB, Operation::PutObject),
@@ -75,7 +75,7 @@ async fn finds_out_what_became_of_an_object_whose_answer_was_lost() {
 /// O2: an object is tried to be made again as long as there is none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn makes_an_object_again_where_there_is_none() {
-    let depot = Depot::impatient().await;
+    let depot = Depot::waiting(WAKEFUL).await;
     for (length, operation) in [
         (PART + 5, Operation::CompleteUpload),
         (5 * KIB, Operation::PutObject),
@@ -96,7 +96,7 @@ async fn makes_an_object_again_where_there_is_none() {
 /// bucket of it goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gives_up_in_bounded_time_and_readers_finish() {
-    let depot = Depot::impatient().await;
+    let depot = Depot::waiting(SHORT).await;
     let operations = [
         Operation::CreateUpload,
         Operation::UploadPart,
@@ -146,7 +146,7 @@ async fn gives_up_in_bounded_time_and_readers_finish() {
 /// O2: an upload that fails while bytes still arrive is noticed by nobody before the commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tells_of_an_early_failure_at_the_end() {
-    let depot = Depot::impatient().await;
+    let depot = Depot::waiting(SHORT).await;
     depot.door.break_all(Operation::UploadPart, Fault::Denied);
     let bytes = content(3 * PART, 5);
     let mut filling = begin(&depot.store, &bytes).await;
@@ -173,9 +173,7 @@ async fn outlasts_any_outage_while_bytes_still_arrive() {
         outage: Duration::from_millis(300),
         ..SHORT
     };
-    let depot = Depot::on(Versitygw::start(), Versions::Off, patience, |_| {})
-        .await
-        .unwrap();
+    let depot = Depot::waiting(patience).await;
     depot.door.break_all(Operation::UploadPart, Fault::SlowDown);
     let bytes = content(2 * PART + 5, 9);
     let mut filling = begin(&depot.store, &bytes).await;
@@ -186,6 +184,7 @@ async fn outlasts_any_outage_while_bytes_still_arrive() {
     })
     .await;
     depot.door.heal();
+    depot.has_parts(&[PART, PART]).await;
     append(&mut filling, &bytes.slice(2 * PART..), MIB).await;
     filling.verify().await.unwrap();
     let key = key_of(&filling, &bytes);

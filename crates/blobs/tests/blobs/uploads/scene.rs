@@ -15,16 +15,22 @@ use crate::{
 /// The length of a part in bytes.
 pub(super) const PART: usize = 8 * MIB;
 
-/// Long enough for whatever works, short enough to wait for its end.
+/// Long enough for whatever works on a busy machine, short enough to wait for what does not move.
+pub(super) const WAKEFUL: Patience = Patience {
+    silence: Duration::from_millis(1500),
+    outage: Duration::from_mins(1),
+};
+
+/// Short enough to wait for its end.
 pub(super) const SHORT: Patience = Patience {
     silence: Duration::from_millis(400),
     outage: Duration::from_secs(2),
 };
 
 impl Depot {
-    /// One that does not wait for long.
-    pub(super) async fn impatient() -> Self {
-        Self::on(Versitygw::start(), Versions::Off, SHORT, |_| {})
+    /// One that waits like this.
+    pub(super) async fn waiting(patience: Patience) -> Self {
+        Self::on(Versitygw::start(), Versions::Off, patience, |_| {})
             .await
             .unwrap()
     }
