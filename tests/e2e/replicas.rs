@@ -52,7 +52,11 @@ impl Scene {
     /// Who asks upstream for the layer first gets half of it, and the rest when the gate opens.
     /// What is asked later is answered.
     async fn half() -> (Self, Gate) {
-        let scene = Self::of(LENGTH, |_| ()).await;
+        Self::half_of(|_| ()).await
+    }
+
+    async fn half_of(plan: impl FnOnce(&mut Plan)) -> (Self, Gate) {
+        let scene = Self::of(LENGTH, plan).await;
         let gate = Gate::closed();
         let first = On::blob().get().at(&scene.layer.digest).once();
         let held = Fault::HoldAfter(LENGTH / 2, gate.clone());

@@ -39,11 +39,11 @@ pub enum FillCommit {
 
 /// Whether a fill keeps others from filling the same blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leased {
+pub(crate) enum Leased {
     /// The others are to follow it.
     Yes,
-    /// It runs beside whatever others do, and the first commit wins: the one that has the lease cannot be
-    /// reached (B2).
+    /// It runs beside whatever others do, and the first commit wins: the lease is for another size (B10), or no other
+    /// process can have one.
     No,
 }
 

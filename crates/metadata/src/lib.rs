@@ -34,7 +34,7 @@ pub use accounting::{Discrepancy, Usage};
 pub use admission::{Admission, AdmitError, Admitted, Content, Hold};
 pub use engine::PostgresSettings;
 pub use error::MetadataError;
-pub use fill::{FillCommit, FillIntent, FillLease, FillPurpose, HeldFill, Leased};
+pub use fill::{FillCommit, FillIntent, FillLease, FillPurpose, HeldFill};
 pub use inspection::{Absence, Holder, Inspection, MissingBlob, Part};
 pub use lease::{Lease, Taken};
 pub use lifetime::{Collected, Forecast, Garbage, REMOVED_WINDOW_MS, Slacks, Swept};

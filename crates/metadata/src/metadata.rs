@@ -16,8 +16,8 @@ use crate::engine::{Engine, PostgresSettings};
 use crate::queries::{admit, fill, list, organization, read, recount, renew, setting, usage, wanted};
 use crate::{
     Admission, AdmitError, Admitted, BlobState, CatalogPage, Discrepancy, FillCommit, FillIntent, HeldBy,
-    KnownOrganization, Leased, ManifestId, MetadataError, OrganizationId, OrganizationIdentity, Planner,
-    Renewal, RepositoryId, StoredManifest, TagPage, TagState, Usage, View, Wanted,
+    KnownOrganization, ManifestId, MetadataError, OrganizationId, OrganizationIdentity, Planner, Renewal,
+    RepositoryId, StoredManifest, TagPage, TagState, Usage, View, Wanted,
 };
 
 type Result<T, E = MetadataError> = std::result::Result<T, E>;
@@ -213,7 +213,7 @@ impl Metadata {
     pub async fn record_fill(&self, intent: FillIntent) -> Result<()> {
         self.engine
             .write(intent, |tx, intent| {
-                Box::pin(fill::record(tx, intent, Leased::No))
+                Box::pin(fill::record(tx, intent, crate::fill::Leased::No))
             })
             .await
             .map(drop)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quayside_tests::eventually::{holds_within, soon};
-use quayside_tests::fake::{Gate, Request};
+use quayside_tests::fake::{Fault, Gate, On, Request};
 use quayside_tests::torture::is_long;
 
 use super::{Download, LENGTH, Scene, all_end};
@@ -71,6 +71,36 @@ async fn a_killed_filler_costs_one_more_fetch_of_the_rest() {
 
 /// How long a lease may live on. Who was stopped in the middle of a transaction holds locks until the database gives up.
 const LEASE_LIMIT: Duration = Duration::from_secs(90);
+/// B2: of several replicas that follow one that is killed, one asks upstream for the rest, and the others follow that one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_followers_of_a_killed_filler_follow_its_heir() {
+    let (mut scene, first) = Scene::half_of(|plan| plan.count = 3).await;
+    let mut lost = scene.begin(scene.fleet.at(FILLER)).await;
+    lost.first().await;
+    first.reached().await;
+    let second = Gate::closed();
+    let rest = On::blob().get().at(&scene.layer.digest).once();
+    scene
+        .upstream
+        .script(rest, Fault::HoldAfter(LENGTH / 4, second.clone()));
+    let mut downloads = Vec::new();
+    for follower in [LEADER, 2] {
+        downloads.push(scene.begin(scene.fleet.at(follower)).await);
+    }
+    scene.arrived(&mut downloads).await;
+    scene.fleet.replicas.replica_mut(FILLER).kill();
+    second.reached().await;
+    // Whoever comes while the heir is at it, wherever.
+    for follower in [LEADER, 2] {
+        downloads.push(scene.begin(scene.fleet.at(follower)).await);
+    }
+    second.open();
+    all_end(downloads, &scene.layer).await;
+    let fetches = scene.fetches();
+    assert_eq!(fetches.len(), 2, "{fetches:#?}");
+    first.open();
+}
+
 const FILLS: &str = "SELECT count(*) FROM fill";
 const GARBAGE: &str = "SELECT count(*) FROM garbage";
 

@@ -4,6 +4,7 @@ use http::Method;
 use quayside_tests::eventually::eventually;
 use quayside_tests::fake::{Fault, Gate, On};
 use quayside_tests::house::{Answer, House, HouseBuilder, Organization};
+use quayside_tests::images::Image;
 use quayside_tests::torture::is_long;
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -66,6 +67,33 @@ async fn a_stop_in_the_middle_of_a_fill_harms_no_replica() {
     scene.upstream.stopped().await;
     let answer = second.blob("alpine", &scene.layer.digest).await;
     answer.assert_body(&scene.layer.bytes);
+}
+
+/// O1, M2: a registry that stops before upstream has answered leaves its turn to fetch a manifest to the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_the_middle_of_a_fetch_gives_its_turn_back() {
+    let mut scene = Scene::new(1_000, |builder| builder).await;
+    let second = another(&scene).await;
+    let image = Image::random(2, &[1_000]);
+    scene.upstream.push("alpine", "2", &image);
+    let gate = Gate::closed();
+    scene
+        .upstream
+        .script(On::manifest().once(), Fault::Hold(gate.clone()));
+    let own = tokio::spawn(
+        scene
+            .house
+            .call(Method::GET, "/v2/acme/alpine/manifests/2")
+            .send(),
+    );
+    gate.reached_by(1).await;
+    let held = "SELECT count(*) FROM lease WHERE name LIKE 'm:%' AND note IS NULL";
+    assert_eq!(second.number(held).await, 1);
+    // The fetch outlives its client.
+    own.abort();
+    scene.house.stop().await;
+    assert_eq!(second.number(held).await, 0);
+    second.manifest("alpine", "2").await.assert_body(image.body());
 }
 
 /// G3, B2: a registry that starts gives up nothing that another one is filling.

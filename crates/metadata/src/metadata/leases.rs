@@ -5,7 +5,7 @@ use quayside_oci::Digest;
 use super::{Metadata, Result};
 use crate::engine::Engine;
 use crate::queries::{begin, lease, wanted};
-use crate::{FillIntent, FillLease, HeldFill, Lease, Leased, OrganizationId, Taken, Wanted};
+use crate::{FillIntent, FillLease, HeldFill, Lease, OrganizationId, Taken, Wanted};
 
 impl Metadata {
     /// Whether other processes may use the database. If not, leases cost more than they are worth: what this
@@ -17,19 +17,17 @@ impl Metadata {
     /// Records the intent to fill a blob, or says why nothing is to be filled: another process does so already,
     /// or has done (B2). Of several that ask at once exactly one is told [`FillLease::Ours`].
     ///
-    /// With a lease, one of the same scope, or of none, that expects the same size is followed. One that expired before
+    /// A fill of the same scope, or of none, that expects the same size and has the lease is followed. One that expired before
     /// `now` is followed too if it says where; else it is taken over, and its key becomes garbage. One for another size
     /// is left alone, and this fill runs beside it (B10).
     pub async fn begin_fill(
         &self,
         intent: &FillIntent,
-        leased: Leased,
         now: i64,
         garbage_not_before: i64,
     ) -> Result<FillLease> {
         self.begin(begin::Begin {
             intent: intent.clone(),
-            leased,
             unreachable: None,
             now,
             garbage_not_before,
@@ -37,7 +35,7 @@ impl Metadata {
         .await
     }
 
-    /// As [`begin_fill`](Self::begin_fill) with a lease, after the process whose fill `unreachable` has it could not be
+    /// As [`begin_fill`](Self::begin_fill), after the process whose fill `unreachable` has it could not be
     /// reached (B2). Of several that ask one is told [`FillLease::Ours`], the others are to follow that one. The fill
     /// that could not be reached goes on without the lease, and the first commit decides; one that expired before `now`
     /// is given up, and its key becomes garbage.
@@ -50,7 +48,6 @@ impl Metadata {
     ) -> Result<FillLease> {
         self.begin(begin::Begin {
             intent: intent.clone(),
-            leased: Leased::Yes,
             unreachable: Some(unreachable.to_owned()),
             now,
             garbage_not_before,

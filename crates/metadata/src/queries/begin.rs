@@ -8,8 +8,9 @@ use quayside_oci::Digest;
 
 use super::fill::{DISCARD, record, scope_number};
 use crate::engine::{Engine, Transaction};
+use crate::fill::Leased;
 use crate::sql::{Row, Rows, Statement, args};
-use crate::{FillIntent, FillLease, FillPurpose, HeldFill, Leased, MetadataError, OrganizationId};
+use crate::{FillIntent, FillLease, FillPurpose, HeldFill, MetadataError, OrganizationId};
 
 /// How often a lease is looked for that appears and vanishes between two statements.
 const ROUNDS: usize = 3;
@@ -62,7 +63,6 @@ pub(crate) const HOT: &[Statement] = &[BLOB, LIVE, TAKE_OVER, DEMOTE, REPLACE, U
 /// A fill that a process wants to begin.
 pub(crate) struct Begin {
     pub(crate) intent: FillIntent,
-    pub(crate) leased: Leased,
     /// The fill that has the lease, whose process cannot be reached.
     pub(crate) unreachable: Option<String>,
     pub(crate) now: i64,
@@ -77,16 +77,12 @@ pub(crate) async fn begin(tx: &mut Transaction, begin: &Begin) -> Result<FillLea
     if let Some(token) = &begin.unreachable {
         give_up_on(tx, token, begin).await?;
     }
-    let leased = match begin.leased {
-        Leased::No => false,
-        Leased::Yes => match claim(tx, begin).await? {
-            Claim::Recorded => true,
-            Claim::Held(held) => return Ok(FillLease::Held(held)),
-            Claim::Alone => false,
-        },
-    };
-    if !leased {
-        record(tx, intent, Leased::No).await?;
+    match claim(tx, begin).await? {
+        Claim::Recorded => {}
+        Claim::Held(held) => return Ok(FillLease::Held(held)),
+        Claim::Alone => {
+            record(tx, intent, Leased::No).await?;
+        }
     }
     // Not before the claim: a fill that was committed since the first look has left no row to meet.
     if let Some(purpose) = purpose(tx, intent).await? {

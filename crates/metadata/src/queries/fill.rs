@@ -5,8 +5,9 @@
 use quayside_oci::Digest;
 
 use crate::engine::Transaction;
+use crate::fill::Leased;
 use crate::sql::{Statement, args, signed};
-use crate::{FillCommit, FillIntent, Leased, MetadataError, OrganizationId};
+use crate::{FillCommit, FillIntent, MetadataError, OrganizationId};
 
 /// Nothing is recorded if somebody has the lease that the row would have.
 const RECORD: Statement = Statement::new(

@@ -3,7 +3,7 @@
 use quayside_oci::Digest;
 
 use super::fixture::{Fixture, digest, image, key};
-use crate::{FillCommit, FillIntent, FillLease, FillPurpose, HeldFill, Leased, OrganizationId};
+use crate::{FillCommit, FillIntent, FillLease, FillPurpose, HeldFill, OrganizationId};
 
 /// How long a fill lives in these tests without a heartbeat.
 pub(super) const LIFE: i64 = 15;
@@ -55,9 +55,13 @@ impl Fixture {
         digest("layer")
     }
 
-    pub(super) async fn begin(&self, intent: &FillIntent, leased: Leased, now: i64) -> FillLease {
-        let begun = self.metadata.begin_fill(intent, leased, now, LATER).await;
-        begun.unwrap()
+    pub(super) async fn begin(&self, intent: &FillIntent, now: i64) -> FillLease {
+        self.metadata.begin_fill(intent, now, LATER).await.unwrap()
+    }
+
+    /// A fill that nobody can follow.
+    pub(super) async fn record(&self, intent: &FillIntent) {
+        self.metadata.record_fill(intent.clone()).await.unwrap();
     }
 
     pub(super) async fn end(&self, intent: &FillIntent) -> FillCommit {
@@ -95,11 +99,11 @@ pub(super) async fn fill_is_shared_by_size_and_scope(db: Fixture) {
     for (number, (filling, asking, size, follows)) in table.into_iter().enumerate() {
         let layer = digest(&format!("layer {number}"));
         let first = intent(&format!("first {number}"), &layer, 10, filling, 0);
-        assert_eq!(db.begin(&first, Leased::Yes, 0).await, STORE);
+        assert_eq!(db.begin(&first, 0).await, STORE);
 
         let token = format!("second {number}");
         let second = intent(&token, &layer, size, asking, 1);
-        let begun = db.begin(&second, Leased::Yes, 1).await;
+        let begun = db.begin(&second, 1).await;
 
         if follows {
             assert_eq!(begun, held(&first.token, 10, LIFE), "{number}");
@@ -118,16 +122,16 @@ pub(super) async fn other_size_fills_beside_the_lease(db: Fixture) {
     let layer = db.layer().await;
     let right = intent("right", &layer, 10, None, 0);
     let wrong = intent("wrong", &layer, 99, None, 0);
-    db.begin(&right, Leased::Yes, 0).await;
-    assert_eq!(db.begin(&wrong, Leased::Yes, 0).await, STORE);
+    db.begin(&right, 0).await;
+    assert_eq!(db.begin(&wrong, 0).await, STORE);
 
     let third = intent("third", &layer, 99, None, 0);
-    assert_eq!(db.begin(&third, Leased::Yes, 0).await, STORE);
+    assert_eq!(db.begin(&third, 0).await, STORE);
 
     assert_eq!(db.end(&right).await, FillCommit::Stored);
     assert_eq!(db.end(&wrong).await, FillCommit::Superseded);
     let fourth = intent("fourth", &layer, 10, None, 0);
-    assert_eq!(db.begin(&fourth, Leased::Yes, 0).await, FillLease::Found);
+    assert_eq!(db.begin(&fourth, 0).await, FillLease::Found);
     for (token, place) in [("right", "blob"), ("wrong", "garbage"), ("third", "fill")] {
         assert_eq!(db.places(token).await, [place]);
     }
@@ -142,16 +146,16 @@ pub(super) async fn fill_that_expired_is_taken_over(db: Fixture) {
     for size in [10, 99] {
         let dead = silent(&format!("dead {size}"), &layer, size, 0);
         let heir = intent(&format!("heir {size}"), &layer, 10, None, LIFE);
-        assert_eq!(db.begin(&dead, Leased::Yes, 0).await, STORE);
+        assert_eq!(db.begin(&dead, 0).await, STORE);
         if size == 10 {
-            let begun = db.begin(&heir, Leased::Yes, LIFE).await;
+            let begun = db.begin(&heir, LIFE).await;
             let FillLease::Held(live) = begun else {
                 panic!("not a moment early: {begun:?}")
             };
             assert_eq!(live.token, dead.token);
         }
 
-        assert_eq!(db.begin(&heir, Leased::Yes, LIFE + 1).await, STORE);
+        assert_eq!(db.begin(&heir, LIFE + 1).await, STORE);
 
         assert_eq!(db.places(&dead.token).await, ["garbage"]);
         assert_eq!(db.places(&heir.token).await, ["fill"]);
@@ -166,13 +170,10 @@ pub(super) async fn fill_that_expired_is_taken_over(db: Fixture) {
 pub(super) async fn fill_that_expired_is_followed_where_it_says_where(db: Fixture) {
     let layer = db.layer().await;
     let running = intent("running", &layer, 10, None, 0);
-    db.begin(&running, Leased::Yes, 0).await;
+    db.begin(&running, 0).await;
 
     let other = intent("other", &layer, 10, None, 100);
-    assert_eq!(
-        db.begin(&other, Leased::Yes, 100).await,
-        held("running", 10, LIFE)
-    );
+    assert_eq!(db.begin(&other, 100).await, held("running", 10, LIFE));
 
     let tokens = [running.token.clone()];
     assert_eq!(
@@ -192,7 +193,7 @@ pub(super) async fn one_replaces_a_fill_that_cannot_be_reached(db: Fixture) {
         intent("second", &layer, 10, None, 0),
     );
     let third = intent("third", &layer, 10, None, 0);
-    db.begin(&first, Leased::Yes, 0).await;
+    db.begin(&first, 0).await;
 
     let instead = async |intent, now| {
         let begun = db
@@ -221,7 +222,7 @@ pub(super) async fn replaced_fill_that_expires_is_lost(db: Fixture) {
             intent(dead, &layer, 10, None, 0),
             intent(heir, &layer, 10, None, 50),
         );
-        db.begin(&dead, Leased::Yes, 0).await;
+        db.begin(&dead, 0).await;
         let begun = db
             .metadata
             .begin_fill_instead_of(&dead.token, &heir, replaced_at, LATER);
@@ -248,9 +249,9 @@ pub(super) async fn fill_without_lease_takes_nothing_over(db: Fixture) {
     let layer = db.layer().await;
     let unreachable = intent("unreachable", &layer, 10, None, 0);
     let own = intent("own", &layer, 10, None, LIFE);
-    db.begin(&unreachable, Leased::Yes, 0).await;
+    db.begin(&unreachable, 0).await;
 
-    assert_eq!(db.begin(&own, Leased::No, LIFE + 1).await, STORE);
+    db.record(&own).await;
 
     assert_eq!(db.places("unreachable").await, ["fill"]);
     assert_eq!(db.end(&own).await, FillCommit::Stored);
@@ -259,18 +260,16 @@ pub(super) async fn fill_without_lease_takes_nothing_over(db: Fixture) {
     db.assert_consistent().await;
 }
 
-/// B2, B9: what is stored and may be had is not fetched, with or without a lease.
+/// B2, B9: what is stored and may be had is not fetched.
 pub(super) async fn stored_blob_is_found(db: Fixture) {
     let layer = db.layer().await;
     let stored = intent("stored", &layer, 10, Some(db.acme), 0);
-    db.begin(&stored, Leased::Yes, 0).await;
+    db.begin(&stored, 0).await;
     db.end(&stored).await;
 
-    for leased in [Leased::Yes, Leased::No] {
-        let late = intent("late", &layer, 10, Some(db.acme), 1);
-        assert_eq!(db.begin(&late, leased, 1).await, FillLease::Found);
-        assert_eq!(db.places("late").await, [""; 0]);
-    }
+    let late = intent("late", &layer, 10, Some(db.acme), 1);
+    assert_eq!(db.begin(&late, 1).await, FillLease::Found);
+    assert_eq!(db.places("late").await, [""; 0]);
     assert_eq!(db.metadata.held_fill(&layer, None, 1).await.unwrap(), None);
     db.assert_consistent().await;
 }
@@ -281,18 +280,18 @@ pub(super) async fn private_blob_is_proven_under_a_lease(db: Fixture) {
     let other = db.other_organization().await;
     let layer = db.layer().await;
     let stored = intent("stored", &layer, 10, Some(db.acme), 0);
-    db.begin(&stored, Leased::Yes, 0).await;
+    db.begin(&stored, 0).await;
     db.end(&stored).await;
 
     let proof = intent("proof", &layer, 10, Some(other), 0);
     let second = intent("second", &layer, 10, Some(other), 0);
-    assert_eq!(db.begin(&proof, Leased::Yes, 0).await, PROVE);
-    assert_eq!(db.begin(&second, Leased::Yes, 0).await, held("proof", 10, LIFE));
+    assert_eq!(db.begin(&proof, 0).await, PROVE);
+    assert_eq!(db.begin(&second, 0).await, held("proof", 10, LIFE));
     let anonymous = intent("anonymous", &layer, 10, None, 0);
-    assert_eq!(db.begin(&anonymous, Leased::Yes, 0).await, PROVE);
+    assert_eq!(db.begin(&anonymous, 0).await, PROVE);
 
     db.metadata.prove_blob(&layer, Some(other)).await.unwrap();
-    assert_eq!(db.begin(&second, Leased::Yes, 0).await, FillLease::Found);
+    assert_eq!(db.begin(&second, 0).await, FillLease::Found);
     db.metadata.abandon_fill("proof", LATER).await.unwrap();
     assert_eq!(db.places("proof").await, ["garbage"]);
     assert_eq!(db.places("stored").await, ["blob"]);
@@ -303,7 +302,7 @@ pub(super) async fn private_blob_is_proven_under_a_lease(db: Fixture) {
 pub(super) async fn lost_bytes_are_filled_under_a_new_key(db: Fixture) {
     let layer = db.layer().await;
     let lost = intent("lost", &layer, 10, None, 0);
-    db.begin(&lost, Leased::Yes, 0).await;
+    db.begin(&lost, 0).await;
     db.end(&lost).await;
     db.metadata
         .forget_bytes(&layer, &key("lost"), LATER)
@@ -311,7 +310,7 @@ pub(super) async fn lost_bytes_are_filled_under_a_new_key(db: Fixture) {
         .unwrap();
 
     let again = intent("again", &layer, 10, None, 0);
-    assert_eq!(db.begin(&again, Leased::Yes, 0).await, STORE);
+    assert_eq!(db.begin(&again, 0).await, STORE);
     assert_eq!(db.end(&again).await, FillCommit::Stored);
     assert_eq!(db.places("lost").await, ["garbage"]);
     assert_eq!(db.places("again").await, ["blob"]);
@@ -321,7 +320,7 @@ pub(super) async fn lost_bytes_are_filled_under_a_new_key(db: Fixture) {
 /// G1: what no manifest names may be filled, as without leases, and the commit finds that nobody wants it.
 pub(super) async fn blob_that_nothing_names_is_garbage_at_the_end(db: Fixture) {
     let unnamed = intent("unnamed", &digest("nothing"), 10, None, 0);
-    assert_eq!(db.begin(&unnamed, Leased::Yes, 0).await, STORE);
+    assert_eq!(db.begin(&unnamed, 0).await, STORE);
     assert_eq!(db.end(&unnamed).await, FillCommit::Unreferenced);
     assert_eq!(db.places("unnamed").await, ["garbage"]);
 }
@@ -329,10 +328,8 @@ pub(super) async fn blob_that_nothing_names_is_garbage_at_the_end(db: Fixture) {
 /// ENGINE §3.4: a heartbeat keeps the fills that are there, and tells which are not.
 pub(super) async fn heartbeat_tells_which_fills_are_gone(db: Fixture) {
     let (here, gone) = (digest("here"), digest("gone"));
-    db.begin(&intent("here", &here, 10, None, 0), Leased::Yes, 0)
-        .await;
-    db.begin(&intent("gone", &gone, 10, None, 0), Leased::Yes, 0)
-        .await;
+    db.begin(&intent("here", &here, 10, None, 0), 0).await;
+    db.begin(&intent("gone", &gone, 10, None, 0), 0).await;
     db.metadata.abandon_fill("gone", LATER).await.unwrap();
 
     let tokens = ["gone", "here", "never"].map(str::to_owned);
@@ -341,7 +338,7 @@ pub(super) async fn heartbeat_tells_which_fills_are_gone(db: Fixture) {
     assert_eq!(there, ["here"]);
     assert_eq!(db.metadata.expire_fills(100, LATER).await.unwrap(), 0);
     let late = intent("late", &here, 10, None, 100);
-    assert_eq!(db.begin(&late, Leased::Yes, 100).await, held("here", 10, 100));
+    assert_eq!(db.begin(&late, 100).await, held("here", 10, 100));
     assert_eq!(
         db.metadata.heartbeat_fills(&[], 0, 100).await.unwrap(),
         Vec::<String>::new()
@@ -358,18 +355,15 @@ pub(super) async fn running_fill_is_read_again(db: Fixture) {
         found.map(|fill| fill.token)
     };
     assert_eq!(running(None, 0).await, None);
-    db.begin(&intent("acme", &layer, 10, Some(db.acme), 0), Leased::Yes, 0)
-        .await;
+    db.begin(&intent("acme", &layer, 10, Some(db.acme), 0), 0).await;
     assert_eq!(running(Some(db.acme), LIFE).await.as_deref(), Some("acme"));
     assert_eq!(running(Some(db.acme), LIFE + 1).await.as_deref(), Some("acme"));
     assert_eq!(running(Some(other), 0).await, None);
     assert_eq!(running(None, 0).await, None);
 
-    db.begin(&intent("alone", &layer, 10, None, 0), Leased::No, 0)
-        .await;
+    db.record(&intent("alone", &layer, 10, None, 0)).await;
     assert_eq!(running(None, 0).await, None, "nobody follows what has no lease");
-    db.begin(&intent("free", &layer, 10, None, 0), Leased::Yes, 0)
-        .await;
+    db.begin(&intent("free", &layer, 10, None, 0), 0).await;
 
     assert_eq!(running(Some(db.acme), 0).await.as_deref(), Some("free"));
     assert_eq!(running(Some(other), 0).await.as_deref(), Some("free"));
@@ -378,10 +372,8 @@ pub(super) async fn running_fill_is_read_again(db: Fixture) {
 /// ENGINE §1.3: the worker gives up what expired, with a lease or without; then it may be begun anew.
 pub(super) async fn expired_fill_frees_its_lease(db: Fixture) {
     let layer = db.layer().await;
-    db.begin(&intent("dead", &layer, 10, None, 0), Leased::Yes, 0)
-        .await;
-    db.begin(&intent("alone", &layer, 10, None, 0), Leased::No, 0)
-        .await;
+    db.begin(&intent("dead", &layer, 10, None, 0), 0).await;
+    db.record(&intent("alone", &layer, 10, None, 0)).await;
 
     assert_eq!(db.metadata.expire_fills(LIFE, LATER).await.unwrap(), 0);
     assert_eq!(db.metadata.expire_fills(LIFE + 1, LATER).await.unwrap(), 2);
@@ -390,6 +382,6 @@ pub(super) async fn expired_fill_frees_its_lease(db: Fixture) {
         assert_eq!(db.places(token).await, ["garbage"]);
     }
     let next = intent("next", &layer, 10, None, LIFE);
-    assert_eq!(db.begin(&next, Leased::Yes, LIFE).await, STORE);
+    assert_eq!(db.begin(&next, LIFE).await, STORE);
     db.assert_consistent().await;
 }

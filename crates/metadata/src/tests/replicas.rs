@@ -7,7 +7,7 @@ use quayside_test_servers::Postgres;
 
 use super::begin::{LATER, LIFE, STORE, held, intent, silent};
 use super::fixture::{Fixture, digest, image};
-use crate::{FillCommit, FillLease, Leased, Metadata, OrganizationId, Taken};
+use crate::{FillCommit, FillLease, Metadata, OrganizationId, Taken};
 
 /// A database that two processes have open. The server goes with it.
 struct Two {
@@ -51,7 +51,7 @@ async fn one_of_many_fills() {
             stagger(round, number).await;
             let intent = intent(&format!("{round} {number}"), &layer, 10, None, 0);
             let metadata = two.metadata(number);
-            metadata.begin_fill(&intent, Leased::Yes, 0, LATER).await.unwrap()
+            metadata.begin_fill(&intent, 0, LATER).await.unwrap()
         });
         let answers = join_all(asked).await;
 
@@ -74,7 +74,7 @@ async fn nobody_fills_what_is_committed_meanwhile() {
     for (round, layer) in layers.iter().enumerate() {
         let layer = digest(layer);
         let first = intent(&format!("{round} first"), &layer, 10, None, 0);
-        assert_eq!(two.db.begin(&first, Leased::Yes, 0).await, STORE);
+        assert_eq!(two.db.begin(&first, 0).await, STORE);
         let commit = async {
             stagger(round, 0).await;
             two.db.end(&first).await
@@ -83,7 +83,7 @@ async fn nobody_fills_what_is_committed_meanwhile() {
             stagger(round, number).await;
             let intent = intent(&format!("{round} {number}"), &layer, 10, None, 0);
             let metadata = two.metadata(number);
-            metadata.begin_fill(&intent, Leased::Yes, 0, LATER).await.unwrap()
+            metadata.begin_fill(&intent, 0, LATER).await.unwrap()
         }));
 
         let (committed, answers) = tokio::join!(commit, asked);
@@ -111,14 +111,14 @@ async fn holder_that_comes_back_commits_or_is_taken_over() {
         let layer = digest(layer);
         let dead = silent(&format!("{round} dead"), &layer, 10, 0);
         let heir = intent(&format!("{round} heir"), &layer, 10, None, LIFE + 1);
-        assert_eq!(two.db.begin(&dead, Leased::Yes, 0).await, STORE);
+        assert_eq!(two.db.begin(&dead, 0).await, STORE);
         let come_back = async {
             stagger(round, 0).await;
             two.db.end(&dead).await
         };
         let take_over = async {
             stagger(round, 1).await;
-            let begun = two.other.begin_fill(&heir, Leased::Yes, LIFE + 1, LATER).await;
+            let begun = two.other.begin_fill(&heir, LIFE + 1, LATER).await;
             begun.unwrap()
         };
 
@@ -156,8 +156,8 @@ async fn expiry_beside_commit_and_heartbeat() {
     for (round, layer) in layers.iter().enumerate() {
         let late = intent(&format!("{round} late"), &digest(layer), 10, None, 0);
         let beating = intent(&format!("{round} beating"), &digest("beating"), 10, None, 0);
-        two.db.begin(&late, Leased::Yes, 0).await;
-        two.db.begin(&beating, Leased::No, 0).await;
+        two.db.begin(&late, 0).await;
+        two.db.record(&beating).await;
         let tokens = [late.token.clone(), beating.token.clone()];
         let expire = async |number| {
             stagger(round, number).await;
@@ -268,7 +268,7 @@ impl Busy<'_> {
         let scope = [None, Some(self.organizations[0]), None][step % 3];
         let token = format!("{} {step}", self.number);
         let intent = intent(&token, &digest(layer), 10, scope, now);
-        let begun = metadata.begin_fill(&intent, Leased::Yes, now, now + 20).await;
+        let begun = metadata.begin_fill(&intent, now, now + 20).await;
         match begun.unwrap() {
             FillLease::Ours(crate::FillPurpose::Store) if step.is_multiple_of(5) => {
                 // It dies.

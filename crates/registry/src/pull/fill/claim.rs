@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quayside_blobs::{Ingest, KeyError, StorageKey, Store};
-use quayside_metadata::{
-    FillCommit, FillIntent, FillLease, FillPurpose, HeldFill, Leased, MetadataError, View,
-};
+use quayside_metadata::{FillCommit, FillIntent, FillLease, FillPurpose, HeldFill, MetadataError, View};
 
 use super::Fill;
 use crate::clock::millis;
@@ -137,7 +135,7 @@ impl<'a> Claim<'a> {
         let not_before = engine.garbage_not_before();
         let (metadata, now) = (&engine.metadata, engine.now());
         let begun = match unreachable {
-            None => metadata.begin_fill(&intent, Leased::Yes, now, not_before).await?,
+            None => metadata.begin_fill(&intent, now, not_before).await?,
             Some(held) => {
                 metadata
                     .begin_fill_instead_of(&held.token, &intent, now, not_before)
