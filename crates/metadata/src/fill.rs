@@ -78,6 +78,6 @@ pub struct HeldFill {
     pub address: String,
     /// The size that it expects, in bytes.
     pub size: u64,
-    /// From then on anybody may take it over.
+    /// Until when it is taken to run unasked.
     pub expires_at: i64,
 }

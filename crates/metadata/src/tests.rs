@@ -167,7 +167,6 @@ contracts! {
         fill_that_expired_is_followed_where_it_says_where,
         one_replaces_a_fill_that_cannot_be_reached,
         replaced_fill_that_expires_is_lost,
-        fill_without_lease_takes_nothing_over,
         stored_blob_is_found,
         private_blob_is_proven_under_a_lease,
         lost_bytes_are_filled_under_a_new_key,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use futures::FutureExt as _;
 use quayside_config::{AllowedHost, Config, Scheme, Storage, UpstreamSettings};
 use quayside_metadata::Metadata;
 use quayside_upstream::{AddressPolicy, Client, Settings};
@@ -41,6 +42,7 @@ use crate::pull::passthrough::Gates;
 use crate::pull::peer::Peers;
 use crate::pull::readers::{self, Readers};
 use crate::pull::renewals::Renewals;
+use crate::pull::replica::silent_since;
 use crate::pull::replica::{self, Replica};
 use crate::pull::running::Running;
 use crate::pull::stored::Delivery;
@@ -284,9 +286,8 @@ impl Server {
         self.workers.close();
         self.workers.wait().await;
         let last = async {
-            self.engine.give_back_fetches().await;
             self.engine.renewals.flush(&self.engine.metadata).await;
-            self.engine.leader.resign().await;
+            self.engine.give_back_leases().await;
         };
         if tokio::time::timeout(LAST_WORDS, last).await.is_err() {
             tracing::warn!("stopping without an answer of the database: the last renewals may be lost");
@@ -315,7 +316,8 @@ async fn engine(
         metadata: &metadata,
         places,
     };
-    pair.check().await?;
+    let place = pair.places.storage.clone();
+    Patience::SERVER.open(&place, || pair.check().boxed()).await?;
     let abandoned = give_up_fills(&metadata, clock.now(), config.gc.grace).await?;
     if abandoned > 0 {
         tracing::info!(abandoned, "fills of the last run became garbage");
@@ -372,7 +374,9 @@ fn delivery(storage: &Storage) -> Delivery {
 async fn give_up_fills(metadata: &Metadata, now: Millis, grace: Duration) -> anyhow::Result<u64> {
     let not_before = now.saturating_add(millis(grace));
     let given_up = if metadata.is_shared() {
-        metadata.expire_fills(now, not_before).await
+        metadata
+            .expire_fills(silent_since(metadata, now), not_before)
+            .await
     } else {
         metadata.abandon_all_fills(not_before).await
     };

@@ -72,15 +72,4 @@ impl Leader {
             Err(error) => tracing::debug!(error = %Chain(&error), "lease of the workers not renewed"),
         }
     }
-
-    /// Lets another replica lead at once.
-    pub(crate) async fn resign(&self) {
-        if !self.metadata.is_shared() {
-            return;
-        }
-        self.until.store(Millis::MIN, Ordering::Relaxed);
-        if let Err(error) = self.metadata.give_lease(NAME, &self.id).await {
-            tracing::debug!(error = %Chain(&error), "lease of the workers not given back");
-        }
-    }
 }

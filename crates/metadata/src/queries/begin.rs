@@ -113,6 +113,7 @@ async fn give_up_on(tx: &mut Transaction, token: &str, begin: &Begin) -> Result<
         let (key, size) = (row.text(0)?, row.int(1)?);
         tx.execute(DISCARD, args![&key, size, begin.garbage_not_before])
             .await?;
+        return Ok(());
     }
     tx.execute(DEMOTE, args![token, begin.now]).await?;
     Ok(())

@@ -236,27 +236,13 @@ pub(super) async fn replaced_fill_that_expires_is_lost(db: Fixture) {
             std::slice::from_ref(&heir.token),
             "replaced at {replaced_at}"
         );
+        let place = if replaced_at > LIFE { "garbage" } else { "fill" };
+        assert_eq!(db.places(&dead.token).await, [place]);
         for token in [&dead.token, &heir.token] {
             db.metadata.abandon_fill(token, LATER).await.unwrap();
         }
-        assert_eq!(db.places(&dead.token).await, ["garbage"]);
+        assert_eq!(db.end(&dead).await, FillCommit::Lost);
     }
-    db.assert_consistent().await;
-}
-
-/// ENGINE §3.4: the one that cannot reach the holder fills on its own, and takes nothing away from it.
-pub(super) async fn fill_without_lease_takes_nothing_over(db: Fixture) {
-    let layer = db.layer().await;
-    let unreachable = intent("unreachable", &layer, 10, None, 0);
-    let own = intent("own", &layer, 10, None, LIFE);
-    db.begin(&unreachable, 0).await;
-
-    db.record(&own).await;
-
-    assert_eq!(db.places("unreachable").await, ["fill"]);
-    assert_eq!(db.end(&own).await, FillCommit::Stored);
-    assert_eq!(db.end(&unreachable).await, FillCommit::Superseded);
-    assert_eq!(db.places("unreachable").await, ["garbage"]);
     db.assert_consistent().await;
 }
 

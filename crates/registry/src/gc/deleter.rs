@@ -14,6 +14,7 @@ use crate::chain::Chain;
 use crate::clock::Millis;
 use crate::metrics::Metrics;
 use crate::pull::Engine;
+use crate::pull::replica::silent_since;
 
 /// How many keys one unit deletes.
 const PAGE: u32 = 1000;
@@ -21,7 +22,7 @@ const PAGE: u32 = 1000;
 const RETRY: Millis = 60_000;
 
 /// Gives fills up that nobody goes on with, and drops the leases of what nobody does any more. Those of this process
-/// never live so long.
+/// are renewed, or, where no other process can have any, never live so long.
 pub(super) struct ExpiredFills<'a> {
     engine: &'a Engine,
 }
@@ -36,7 +37,10 @@ impl Worker for ExpiredFills<'_> {
     fn work<'a>(&'a mut self, report: &'a mut Report) -> BoxFuture<'a, Result<Progress, GcError>> {
         async {
             let (metadata, now) = (&self.engine.metadata, self.engine.now());
-            let expired = metadata.expire_fills(now, self.engine.garbage_not_before()).await;
+            let silent = silent_since(metadata, now);
+            let expired = metadata
+                .expire_fills(silent, self.engine.garbage_not_before())
+                .await;
             let expired = expired.map_err(failed("give up expired fills"))?;
             report.expired_fills += expired;
             if expired > 0 {

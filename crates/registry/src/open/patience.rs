@@ -8,6 +8,7 @@ use quayside_metadata::MetadataError;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::chain::Chain;
+use crate::storage_id::StorageIdError;
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -20,7 +21,7 @@ pub(crate) struct Patience {
 }
 
 /// What cannot be opened now, and perhaps later.
-pub(super) trait PerhapsAway: std::error::Error + 'static {
+pub(crate) trait PerhapsAway: std::error::Error + 'static {
     fn is_away(&self) -> bool;
 }
 
@@ -45,6 +46,16 @@ impl PerhapsAway for StoreError {
     }
 }
 
+impl PerhapsAway for StorageIdError {
+    fn is_away(&self) -> bool {
+        match self {
+            Self::Storage { source, .. } => source.is_away(),
+            Self::Database(source) => source.is_away(),
+            _ => false,
+        }
+    }
+}
+
 impl Patience {
     /// For a command: whoever typed it wants to know.
     pub(crate) const NONE: Self = Self {
@@ -63,7 +74,7 @@ impl Patience {
     }
 
     /// Calls `open` again for as long as what it opens is away.
-    pub(super) async fn open<'a, T, E: PerhapsAway>(
+    pub(crate) async fn open<'a, T, E: PerhapsAway>(
         self,
         place: &str,
         open: impl Fn() -> BoxFuture<'a, Result<T, E>>,

@@ -52,8 +52,9 @@ impl Engine {
         }
     }
 
-    /// Lets others fetch at once what this process does not get to the end of (O1).
-    pub(crate) async fn give_back_fetches(&self) {
+    /// Lets others do at once what this process has leases for: to fetch what it does not get to the end of, and to lead
+    /// (O1). Nothing here relies on them any more.
+    pub(crate) async fn give_back_leases(&self) {
         if !self.metadata.is_shared() {
             return;
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use quayside_metadata::MetadataError;
+use quayside_metadata::{Metadata, MetadataError};
 use quayside_oci::Digest;
 
 use super::Engine;
@@ -16,7 +16,7 @@ use super::peer::failure::Failure;
 use crate::chain::Chain;
 use crate::clock::{Millis, millis};
 
-/// How long a fill may be silent before others take it over.
+/// How long a fill may be silent before its process has to answer for itself.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// How often fills are renewed.
 const BEAT: Duration = Duration::from_secs(5);
@@ -127,7 +127,7 @@ impl Replica {
             .await?;
         for (token, entry) in running {
             if entry.recorded.load(Ordering::Relaxed) && !there.contains(&token) {
-                tracing::warn!(digest = %entry.digest, "another replica took the fill over");
+                tracing::warn!(digest = %entry.digest, "the row of the fill is gone, it will not be stored");
                 entry.lost.store(true, Ordering::Relaxed);
             }
         }
@@ -143,6 +143,16 @@ impl Replica {
             _ => None,
         });
         recorded.collect()
+    }
+}
+
+/// Rows that expired before this are given up unasked. Not those that have only just expired: after an outage of the
+/// database its replicas are alive, and renew them within seconds.
+pub(crate) fn silent_since(metadata: &Metadata, now: Millis) -> Millis {
+    if metadata.is_shared() {
+        now.saturating_sub(millis(LEASE))
+    } else {
+        now
     }
 }
 

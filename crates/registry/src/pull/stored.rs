@@ -1,6 +1,7 @@
 //! Sending what is stored in a bucket (B7, O2): through us, from upstream where the bucket fails on the way, or by the
 //! client itself.
 
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -70,6 +71,8 @@ impl Engine {
         let opened = self.open_in_bucket(key, size).await;
         match &opened {
             Err(OpenError::Io(fault)) => self.outage.failed(fault, Instant::now()),
+            // What is known of a blob may be a minute old; the first byte of it is not.
+            Ok(Opened::Here(_)) => {}
             _ => self.outage.ended(),
         }
         opened
@@ -97,6 +100,7 @@ impl Engine {
             reading: Reading::Bucket(stored.blob.reader(range.clone())),
             order: stored.order,
             rest: range,
+            heard: Heard::No,
             _reader: self.readers.enter(&stored.key, self.clock.monotonic()),
         };
         stream::unfold(sending, Sending::step).boxed()
@@ -112,7 +116,15 @@ struct Sending {
     reading: Reading,
     order: Option<Order>,
     rest: Range<u64>,
+    heard: Heard,
     _reader: Reader,
+}
+
+/// Whether the bucket has sent anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    No,
+    Yes,
 }
 
 enum Reading {
@@ -138,6 +150,9 @@ impl Sending {
             }
             Reading::Bucket(frames) => match frames.next().await? {
                 Ok(frame) => {
+                    if mem::replace(&mut self.heard, Heard::Yes) == Heard::No {
+                        self.engine.outage.ended();
+                    }
                     self.rest.start += frame.len() as u64;
                     return Some(Ok(frame));
                 }

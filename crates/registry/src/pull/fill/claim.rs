@@ -249,6 +249,9 @@ impl<'a> Claim<'a> {
     /// the next start. Others who follow are told of `failure`.
     pub(super) async fn end(self, failure: Option<Failure>) {
         let Some(row) = self.row else { return };
+        if let Some(announcement) = &row.announcement {
+            announcement.settled();
+        }
         if let (Some(announcement), Some(failure)) = (row.announcement, failure) {
             announcement.fail(failure);
         }

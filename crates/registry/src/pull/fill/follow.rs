@@ -97,17 +97,18 @@ impl Filling<'_, '_> {
     /// Who has the fill now. A replica that was not heard of for too long is not waited for.
     async fn decide(&mut self, held: &HeldFill, heard: Instant) -> Result<Start, PullError> {
         let fill = self.fill;
-        let now = self.engine.now();
-        // A row that is not renewed either: its process is gone, and not only out of reach.
-        let is_dead = |same: &HeldFill| same.address.is_empty() || same.expires_at < now;
+        // Not the time that the database takes to answer.
+        let silent = heard.elapsed() >= PATIENCE;
         match self.claim.begin(fill).await? {
-            Start::Held(same)
-                if same.token == held.token && (is_dead(&same) || heard.elapsed() >= PATIENCE) =>
-            {
+            Start::Held(same) if same.token == held.token && (same.address.is_empty() || silent) => {
                 tracing::info!(
                     digest = %self.order.digest, peer = same.address,
                     "replica cannot be followed, asking upstream"
                 );
+                // Who may not ask upstream leaves the lease where it is.
+                if self.streaming == Streaming::NotYet && !fill.is_allowed() {
+                    return Ok(Start::Ours);
+                }
                 self.claim.begin_instead_of(&same, fill).await
             }
             start => Ok(start),
