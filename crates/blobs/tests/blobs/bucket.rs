@@ -1,6 +1,7 @@
 //! A store in a bucket: what its server may do to it.
 
 mod ceph;
+mod conditions;
 pub(crate) mod depot;
 mod listing;
 mod outage;

@@ -23,8 +23,8 @@ pub(super) async fn complete(freight: &Freight, sent: Sent) -> Result<(), StoreE
     let Sent { multipart, tags } = sent;
     let patience = freight.uploads.patience.to_assemble(freight.size());
     pass("upload blob: parts sent");
-    write(freight, patience, || {
-        try_complete(freight, patience, &multipart, &tags)
+    write(freight, patience, |condition| {
+        try_complete(freight, (patience, condition), &multipart, &tags)
     })
     .await?;
     pass("upload blob: completed");
@@ -35,27 +35,43 @@ pub(super) async fn complete(freight: &Freight, sent: Sent) -> Result<(), StoreE
 /// Makes an object of a blob that is no larger than a part.
 pub(super) async fn put(freight: &Freight) -> Result<(), StoreError> {
     pass("put blob: begun");
-    write(freight, freight.uploads.patience, || try_put(freight)).await?;
+    write(freight, freight.uploads.patience, |condition| {
+        try_put(freight, condition)
+    })
+    .await?;
     pass("put blob: done");
     Ok(())
 }
 
+/// The condition of a write: that there is no object yet. Absent once the server has said that it knows none.
+type Condition = Option<&'static str>;
+
 /// Tries `call` until the object is there, or cannot be. It is never written twice: `call` is to make one try, for a
 /// second one may be refused because of what the first one did.
-async fn write<F>(freight: &Freight, patience: Patience, call: impl Fn() -> F) -> Result<(), StoreError>
+async fn write<F>(
+    freight: &Freight,
+    patience: Patience,
+    call: impl Fn(Condition) -> F,
+) -> Result<(), StoreError>
 where
     F: Future<Output = Result<(), Refusal>>,
 {
     let mut tries = patience.tries();
     let mut may_be_there = false;
     loop {
-        let Err(refusal) = call().await else { return Ok(()) };
+        let condition = condition(freight);
+        let Err(refusal) = call(condition).await else {
+            return Ok(());
+        };
         match kind(&refusal) {
             Kind::Taken if !may_be_there => {
                 let key = freight.key.clone();
                 return Err(StoreError::KeyTaken { key });
             }
-            Kind::Unknown if !freight.uploads.unconditional.swap(true, Ordering::Relaxed) => continue,
+            Kind::Unknown if condition.is_some() => {
+                freight.uploads.unconditional.store(true, Ordering::Relaxed);
+                continue;
+            }
             Kind::Passing | Kind::NoUpload | Kind::Taken => {
                 may_be_there = true;
                 if is_there(freight).await {
@@ -71,7 +87,7 @@ where
 
 async fn try_complete(
     freight: &Freight,
-    patience: Patience,
+    (patience, condition): (Patience, Condition),
     multipart: &Multipart,
     tags: &[Tag],
 ) -> Result<(), Refusal> {
@@ -92,7 +108,7 @@ async fn try_complete(
         .key(&freight.object)
         .upload_id(multipart.id())
         .multipart_upload(parts)
-        .set_if_none_match(condition(freight))
+        .set_if_none_match(condition.map(str::to_owned))
         .customize()
         .config_override(once());
     let answer = attended(&Pulse::default(), patience.silence, call.send()).await;
@@ -100,7 +116,7 @@ async fn try_complete(
     Ok(())
 }
 
-async fn try_put(freight: &Freight) -> Result<(), Refusal> {
+async fn try_put(freight: &Freight, condition: Condition) -> Result<(), Refusal> {
     let uploads = &freight.uploads;
     let place = uploads.gate.enter(uploads.patience.outage).await?;
     let pulse = Arc::new(Pulse::default());
@@ -113,7 +129,7 @@ async fn try_put(freight: &Freight) -> Result<(), Refusal> {
         .key(&freight.object)
         .content_length(freight.size().cast_signed())
         .set_checksum_sha256(freight.checksum())
-        .set_if_none_match(condition(freight))
+        .set_if_none_match(condition.map(str::to_owned))
         .body(freight.body(0..freight.size(), &pulse))
         .customize()
         .config_override(once());
@@ -137,7 +153,7 @@ async fn is_there(freight: &Freight) -> bool {
 }
 
 /// No key is ever written twice (G3): servers that know conditions refuse it themselves.
-fn condition(freight: &Freight) -> Option<String> {
+fn condition(freight: &Freight) -> Condition {
     let unconditional = freight.uploads.unconditional.load(Ordering::Relaxed);
-    (!unconditional).then(|| "*".to_owned())
+    (!unconditional).then_some("*")
 }

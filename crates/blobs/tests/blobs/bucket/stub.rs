@@ -8,8 +8,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Status and body for the method and the target of a request.
-type Answers = dyn Fn(&str, &str) -> (u16, String) + Send + Sync;
+/// Status and body for a request: its head and its body.
+type Answers = dyn Fn(&str) -> (u16, String) + Send + Sync;
 
 /// Takes one request a connection. Goes with this value.
 pub(crate) struct Stub {
@@ -18,9 +18,19 @@ pub(crate) struct Stub {
 }
 
 impl Stub {
+    /// One that answers to the method and the target of a request.
     pub(crate) async fn answering(
         answers: impl Fn(&str, &str) -> (u16, String) + Send + Sync + 'static,
     ) -> Self {
+        Self::hearing(move |request| {
+            let (method, target) = asked(request);
+            answers(method, target)
+        })
+        .await
+    }
+
+    /// One that answers to all of a request.
+    pub(crate) async fn hearing(answers: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let answers: Arc<Answers> = Arc::new(answers);
@@ -50,6 +60,12 @@ pub(crate) fn nothing(method: &str, target: &str) -> (u16, String) {
     (200, format!("<{root}/>"))
 }
 
+/// Method and target of a request.
+pub(crate) fn asked(request: &str) -> (&str, &str) {
+    let mut words = request.split(' ');
+    (words.next().unwrap(), words.next().unwrap())
+}
+
 async fn answer(mut stream: TcpStream, answers: Arc<Answers>) {
     let mut request = Vec::new();
     while !is_whole(&request) {
@@ -59,11 +75,9 @@ async fn answer(mut stream: TcpStream, answers: Arc<Answers>) {
             _ => return,
         }
     }
-    let head = String::from_utf8_lossy(&request).into_owned();
-    let mut words = head.split(' ');
-    let (method, target) = (words.next().unwrap(), words.next().unwrap());
-    let (status, body) = answers(method, target);
-    let sent = if method == "HEAD" { "" } else { &body };
+    let request = String::from_utf8_lossy(&request).into_owned();
+    let (status, body) = answers(&request);
+    let sent = if asked(&request).0 == "HEAD" { "" } else { &body };
     let length = body.len();
     let answer =
         format!("HTTP/1.1 {status} As Told\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{sent}");
