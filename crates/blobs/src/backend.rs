@@ -70,6 +70,18 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Gives this storage an id, in place of the one that it carries, durably: whole or not at all.
     fn set_id<'a>(&'a self, id: &'a StorageId) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Gives this storage an id unless it carries one, durably. Where several processes may do so at once, one of them
+    /// does, as far as storage can see to that; [`Self::id`] tells which.
+    fn claim_id<'a>(&'a self, id: &'a StorageId) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            match self.id().await? {
+                Some(_) => Ok(()),
+                None => self.set_id(id).await,
+            }
+        }
+        .boxed()
+    }
 }
 
 /// A blob on its way into storage. Dropping it gives up: nothing will appear at the key, and what storage holds of

@@ -143,4 +143,8 @@ impl Backend for S3 {
     fn set_id<'a>(&'a self, id: &'a StorageId) -> BoxFuture<'a, Result<(), StoreError>> {
         self.bucket.set_id(id).boxed()
     }
+
+    fn claim_id<'a>(&'a self, id: &'a StorageId) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.bucket.claim_id(id).boxed()
+    }
 }

@@ -197,6 +197,13 @@ impl Store {
     pub async fn set_id(&self, id: &StorageId) -> Result<(), StoreError> {
         self.backend.set_id(id).await
     }
+
+    /// Gives this storage an id unless it carries one (C4). After `Ok` it carries one that survives a power cut, and
+    /// [`Self::id`] tells which: others may have come first. A bucket whose server knows no conditions on writes keeps
+    /// the last one of several that come at once.
+    pub async fn claim_id(&self, id: &StorageId) -> Result<(), StoreError> {
+        self.backend.claim_id(id).await
+    }
 }
 
 impl Blob {

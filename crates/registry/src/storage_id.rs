@@ -118,15 +118,18 @@ impl Pair<'_> {
             Verdict::Unknown(carried) => return Err(StorageIdError::Unknown { places, carried }),
         };
         self.mark(&id).await?;
-        // Of two installations that begin on one storage at once, one has overwritten the other's id.
+        // Of two installations that begin on one storage at once, one was first.
         let carried = self.store.id().await.map_err(|source| self.storage(source))?;
-        if let Some(carried) = carried.filter(|carried| *carried != id) {
-            let known = id;
-            return Err(StorageIdError::Foreign {
-                places,
-                carried,
-                known,
-            });
+        match (carried, id.clone()) {
+            (Some(carried), known) if carried == known => {}
+            (None, known) => return Err(StorageIdError::Empty { places, known }),
+            (Some(carried), known) => {
+                return Err(StorageIdError::Foreign {
+                    places,
+                    carried,
+                    known,
+                });
+            }
         }
         self.record(&id).await?;
         tracing::info!(storage = places.storage, database = places.database, %id, "storage and database belong together from now on");
@@ -170,7 +173,8 @@ impl Pair<'_> {
     }
 
     async fn mark(&self, id: &StorageId) -> Result<(), StorageIdError> {
-        self.store.set_id(id).await.map_err(|source| self.storage(source))
+        let claimed = self.store.claim_id(id).await;
+        claimed.map_err(|source| self.storage(source))
     }
 
     async fn record(&self, id: &StorageId) -> Result<(), StorageIdError> {

@@ -13,6 +13,9 @@ const OBJECT: &str = "quayside-storage-id";
 /// The longest object that is read as an id, in bytes.
 const LONGEST: i64 = 1024;
 
+/// The status of a write whose condition does not hold.
+const PRECONDITION_FAILED: u16 = 412;
+
 impl Bucket {
     pub(super) async fn id(&self) -> Result<Option<StorageId>, StoreError> {
         const ACTION: &str = "read storage id";
@@ -40,17 +43,36 @@ impl Bucket {
     }
 
     pub(super) async fn set_id(&self, id: &StorageId) -> Result<(), StoreError> {
+        self.unwritten(self.write_id(id, None).await)
+    }
+
+    /// Leaves an id that is there. A server that does not know the condition is asked without it.
+    pub(super) async fn claim_id(&self, id: &StorageId) -> Result<(), StoreError> {
+        match self.write_id(id, Some("*")).await {
+            Err(refusal) if refusal.status() == Some(PRECONDITION_FAILED) => Ok(()),
+            Err(refusal) if refusal.is_unknown_operation() => match self.id().await? {
+                Some(_) => Ok(()),
+                None => self.set_id(id).await,
+            },
+            written => self.unwritten(written),
+        }
+    }
+
+    async fn write_id(&self, id: &StorageId, unless: Option<&str>) -> Result<(), Refusal> {
         let put = self
             .prompt
             .put_object()
             .bucket(&self.name)
             .key(format!("{}{OBJECT}", self.prefix))
             .content_type("text/plain")
+            .set_if_none_match(unless.map(str::to_owned))
             .body(ByteStream::from(format!("{id}\n").into_bytes()));
-        match put.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(StoreError::Storage(self.fault("write storage id", &error))),
-        }
+        let written = put.send().await;
+        written.map(drop).map_err(|error| Refusal::of(&error))
+    }
+
+    fn unwritten(&self, written: Result<(), Refusal>) -> Result<(), StoreError> {
+        written.map_err(|refusal| StoreError::Storage(self.refused("write storage id", refusal)))
     }
 
     /// Refuses a bucket that keeps old versions (G2): what is deleted there makes no room. A server that knows no

@@ -178,6 +178,15 @@ async fn carries_an_id_once_it_has_one(store: &Store) {
     assert_eq!(store.list(None, 10).await.unwrap(), []);
 }
 
+/// C4: an id that is there is not overwritten by who thinks that there is none.
+async fn keeps_the_id_that_claimed_it_first(store: &Store) {
+    let (first, second) = (StorageId::random(), StorageId::random());
+    for id in [&first, &second, &first] {
+        store.claim_id(id).await.unwrap();
+        assert_eq!(store.id().await.unwrap(), Some(first.clone()));
+    }
+}
+
 /// Hands the list of promises to another macro.
 macro_rules! promises {
     ($to:ident!($($argument:tt)*)) => {
@@ -194,6 +203,7 @@ macro_rules! promises {
             lists_in_order_and_by_pages,
             says_whether_something_is_there_still,
             carries_an_id_once_it_has_one,
+            keeps_the_id_that_claimed_it_first,
         ]);
     };
 }
