@@ -170,6 +170,13 @@ impl Fleet {
         sqlx::query(statement).execute(&self.database).await.unwrap();
     }
 
+    /// As if a replica had not renewed its fills since the beginning of time.
+    pub async fn age_fills_of(&self, number: usize) {
+        let address = self.replicas.replica(number).peer().to_string();
+        let aged = sqlx::query("UPDATE fill SET expires_at = 1 WHERE address = $1").bind(address);
+        aged.execute(&self.database).await.unwrap();
+    }
+
     /// Whether a blob is stored, as the database says.
     pub async fn has(&self, digest: &str) -> bool {
         let query = "SELECT count(*) FROM blob WHERE digest = $1 AND storage_key IS NOT NULL";

@@ -18,9 +18,7 @@ const LEADER: usize = 0;
 /// Takes the time away that only passes. In the long form it does.
 async fn hasten(scene: &Scene) {
     if !is_long() {
-        let address = scene.fleet.replicas.replica(FILLER).peer();
-        let silent = format!("UPDATE fill SET expires_at = 1 WHERE address = '{address}'");
-        scene.fleet.change(&silent).await;
+        scene.fleet.age_fills_of(FILLER).await;
     }
 }
 
