@@ -31,7 +31,7 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// A URL by which a client reads the blob at `key`, which has to be of `size` bytes, from storage itself (B7). It
     /// lives for `lifetime` at most and is signed at `now`; that the blob is there was seen at most 60 s ago (B8).
-    /// None: this storage has no URLs.
+    /// None: this storage has no URLs, or what would sign one ends too soon.
     fn presign<'a>(
         &'a self,
         key: &'a StorageKey,

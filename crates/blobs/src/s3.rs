@@ -6,6 +6,7 @@ mod connections;
 mod credentials;
 mod deletion;
 mod identity;
+mod keys;
 mod listing;
 mod object;
 mod presign;
@@ -69,7 +70,7 @@ impl S3 {
         Ok(Self {
             uploads: Uploads::new(bucket.clone(), buffers, patience),
             bucket,
-            signer: Signer::new(clients.urls),
+            signer: Signer::new(clients.urls, clients.keys),
             _lock: lock,
         })
     }
@@ -101,7 +102,7 @@ impl Backend for S3 {
     ) -> BoxFuture<'a, Result<Option<String>, OpenError>> {
         async move {
             let url = self.signer.url(&self.bucket, (key, size), lifetime, now);
-            url.await.map(Some)
+            url.await
         }
         .boxed()
     }

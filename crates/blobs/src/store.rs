@@ -150,7 +150,8 @@ impl Store {
 
     /// A URL by which a client reads the blob at `key`, which has to be of `size` bytes, from storage itself (B7). It
     /// is as good as a password. It was signed at `now` or before and lives for more than half of `lifetime`, at most
-    /// for all of it; that the blob is there was seen at most 60 s before `now` (B8). None: this storage has no URLs.
+    /// for all of it; that the blob is there was seen at most 60 s before `now` (B8). None: this storage has no URLs, or
+    /// the credentials that would sign end too soon.
     pub async fn presign(
         &self,
         key: &StorageKey,

@@ -6,12 +6,18 @@ use aws_config::{
     BehaviorVersion, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig,
     stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::{
     Client,
     config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation},
 };
 
-use super::{PathStyle, S3Credentials, S3Settings, connections::Connections, credentials::FromFiles};
+use super::{
+    PathStyle, S3Credentials, S3Settings,
+    connections::Connections,
+    credentials::FromFiles,
+    keys::{Keys, Last, Noted},
+};
 
 /// How long the beginning of an answer may take.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -29,8 +35,8 @@ const TRIES: u32 = 2;
 /// The pause before the second try: at most so long.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How long before their end credentials are replaced. A presigned URL dies with the credentials that signed it, so
-/// this is as long as such a URL lives by default (B7).
+/// How long before their end credentials are replaced at the earliest; the library takes up to a half off. That may be
+/// later than a presigned URL needs, so who signs one looks at their end himself (B7).
 const REPLACED_BEFORE: Duration = Duration::from_mins(5);
 
 /// The clients of one bucket.
@@ -42,12 +48,14 @@ pub(super) struct Clients {
     pub(super) patient: Client,
     /// Signs URLs for others, under the name that they know the server by.
     pub(super) urls: Client,
+    /// What `urls` signs with.
+    pub(super) keys: Keys,
 }
 
 impl Clients {
     /// Sets the clients up; talks to no bucket.
     pub(super) async fn new(settings: &S3Settings) -> Result<Self, rustls::Error> {
-        let shared = shared(settings).await;
+        let (shared, keys) = shared(settings).await;
         let endpoint = settings.endpoint.as_deref();
         let public = settings.public_endpoint.as_deref().or(endpoint);
         let connections = Connections::new()?;
@@ -61,6 +69,7 @@ impl Clients {
             prompt: Client::from_conf(prompt.build()),
             patient: Client::from_conf(patient.build()),
             urls: Client::from_conf(config(public).build()),
+            keys,
         })
     }
 }
@@ -75,7 +84,7 @@ pub(super) fn once() -> Builder {
     Builder::new().retry_config(RetryConfig::disabled())
 }
 
-async fn shared(settings: &S3Settings) -> SdkConfig {
+async fn shared(settings: &S3Settings) -> (SdkConfig, Keys) {
     let retries = RetryConfig::standard()
         .with_max_attempts(TRIES)
         .with_initial_backoff(PAUSE)
@@ -85,19 +94,30 @@ async fn shared(settings: &S3Settings) -> SdkConfig {
         .retry_config(retries)
         // Readers resume what stalls, uploads watch over themselves.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-    let loader = match &settings.credentials {
+    match &settings.credentials {
         S3Credentials::Chain => {
             let cache = IdentityCache::lazy().buffer_time(REPLACED_BEFORE).build();
-            loader.identity_cache(cache)
+            let found = loader.identity_cache(cache).load().await;
+            let (provider, last) = (found.credentials_provider(), Last::default());
+            let noted = provider.map(|provider| {
+                let noted = Noted::new(provider, last.clone());
+                SharedCredentialsProvider::new(noted)
+            });
+            let mut shared = found.into_builder();
+            shared.set_credentials_provider(noted);
+            (shared.build(), Keys::Chain(last))
         }
         S3Credentials::Files {
             access_key_id,
             secret_access_key,
-        } => loader
-            .identity_cache(IdentityCache::no_cache())
-            .credentials_provider(FromFiles::new(access_key_id, secret_access_key)),
-    };
-    loader.load().await
+        } => {
+            let files = FromFiles::new(access_key_id, secret_access_key);
+            let loader = loader
+                .identity_cache(IdentityCache::no_cache())
+                .credentials_provider(files.clone());
+            (loader.load().await, Keys::Files(files))
+        }
+    }
 }
 
 fn config(shared: &SdkConfig, settings: &S3Settings, endpoint: Option<&str>) -> Builder {
