@@ -95,7 +95,7 @@ impl Refusal {
 }
 
 /// All that an error and its sources say, each thing once.
-fn words(error: &(dyn StdError + 'static)) -> String {
+pub(super) fn words(error: &(dyn StdError + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
