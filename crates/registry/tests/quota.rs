@@ -187,9 +187,10 @@ fn the_planner_does_to_the_database_what_the_rules_say() {
             })
         })
         .unwrap();
-    // Neither is rare.
+    // Neither is rare; of forty it may be two by chance.
+    let least = cases / 50;
     assert!(
-        refused.get() > cases / 20 && made_room.get() > cases / 20,
+        refused.get() > least && made_room.get() > least,
         "{refused:?} {made_room:?}"
     );
 }
